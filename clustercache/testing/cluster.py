@@ -455,5 +455,7 @@ def _command_table(command: Command) -> Reply:
         flags: list[Plain] = [simple("write" if spec.write else "readonly")]
         keyed = spec.last is not None
         last = (spec.last + 1 if spec.last >= 0 else -1) if spec.last is not None else 0
-        rows.append([name.lower(), arity, flags, int(keyed), last, spec.step * keyed])
+        position: list[Plain] = [int(keyed), last, spec.step * keyed]
+        nothing_more: list[Plain] = [[], [], [], []]  # categories, tips, key specs, subcommands
+        rows.append([name.lower(), arity, flags, *position, *nothing_more])
     return reply(rows)
