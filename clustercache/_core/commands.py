@@ -64,7 +64,7 @@ def resolve(args: Sequence[Any]) -> tuple[CommandSpec, Sequence[Any]]:
     """Return the entry for a call, and the call with its whole name in ``args[0]``.
 
     ``("CONFIG", "GET", "x")`` and ``("config get", "x")`` mean the same call. A subcommand that
-    is not in the table leaves the container's entry and the arguments as they are; any other
+    is not in the table gets the container's entry, with the name alone in ``args[0]``; any other
     unknown command gets an entry made for it (see above).
 
     Args:
@@ -83,10 +83,11 @@ def resolve(args: Sequence[Any]) -> tuple[CommandSpec, Sequence[Any]]:
         raise TypeError(f"a command's name is str or bytes, not {type(name).__name__}")
     spec = find(text)
     if spec is None:
-        first, _, second = text.partition(" ")
-        spec, args = find(first) if second else None, (first, second, *args[1:])
-        if spec is None or not spec.container:
-            return unknown(text), (text, *args[2:])
+        words = text.split()
+        spec = find(words[0]) if len(words) > 1 else None
+        if spec is None:
+            return unknown(text), args
+        args = (*words, *args[1:])
     return _subcommand(spec, args) if spec.container else (spec, args)
 
 
@@ -191,7 +192,8 @@ def _options(spec: CommandSpec, options: Options, args: Sequence[Any]) -> Iterat
 def _begins(spec: CommandSpec, where: KeySpec, args: Sequence[Any]) -> list[int]:
     """Return the places where keys, or their number, begin."""
     if not where.keyword:
-        return [where.index] if where.index < len(args) or not where.optional else []
+        absent = where.optional and not where.numkeys and where.index >= len(args)
+        return [] if absent else [where.index]
     words = _options(spec, spec.options, args) if spec.options is not None else ()
     begins = [at + 1 for at, word in words if word == where.keyword]
     if not begins and not where.optional:
