@@ -177,6 +177,8 @@ class FakeNode(FakeServer):
             return self._cluster_command(command)
         if command.name == "COMMAND":
             return _command_table(command)
+        if command.name == "INFO":
+            return verbatim(f"redis_version:7.2.0\r\ncluster_enabled:1\r\nrole:{self.role}\r\n")
         if command.name == "CONFIG":
             return reply({})
         spec = TABLE.get(command.name)
