@@ -30,8 +30,9 @@ from .actions import (
     reset,
     silence,
 )
-from .cluster import FakeCluster, FakeNode
+from .cluster import FakeCluster
 from .connections import Command, Connection
+from .nodes import FakeNode
 from .replies import (
     Reply,
     array,
