@@ -51,7 +51,8 @@ class Split(enum.Enum):
 class Merge(enum.Enum):
     """Say how the replies of several nodes become one (Route.PRIMARIES and Route.NODES)."""
 
-    NONE = "none"  # by the caller: SCAN, whose cursors are each node's own
+    NONE = "none"  # not at all: one result for each node
+    CURSORS = "cursors"  # SCAN: each node's cursor is its own, the keys are one list
     ALL = "all"  # all nodes must succeed; they reply alike
     ONE = "one"  # one success is enough: the script to kill runs on one node only
     SUM = "sum"  # add the numbers
@@ -124,6 +125,11 @@ class CommandSpec:
     timeout: Timeout | None
     refused: str  # the API to use instead, for what changes a connection's state; else ""
     container: bool  # has subcommands, which are listed under their full names
+
+    @property
+    def width(self) -> int:
+        """How many arguments belong to one key of a command that can be split."""
+        return 2 if self.split is Split.PAIRS else 1
 
     @property
     def blocking(self) -> bool:

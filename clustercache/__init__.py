@@ -1,0 +1,41 @@
+"""clustercache: sessions and cache on a Redis or Valkey Cluster.
+
+Importing the package is cheap: redis-py's command modules are imported with the first client class
+that is asked for.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from clustercache import exceptions
+    from clustercache._sync.cluster import Cluster
+    from clustercache.config import ClusterConfig, RetryPolicy
+
+__version__ = "0.1.0"
+__all__ = ["Cluster", "ClusterConfig", "RetryPolicy", "exceptions"]
+
+_HOMES = {
+    "Cluster": "clustercache._sync.cluster",
+    "ClusterConfig": "clustercache.config",
+    "RetryPolicy": "clustercache.config",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name when it is first used."""
+    if name == "exceptions":
+        return import_module("clustercache.exceptions")
+    if name not in _HOMES:
+        msg = f"module {__name__!r} has no attribute {name!r}"
+        raise AttributeError(msg)
+    value = getattr(import_module(_HOMES[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    """List the public names, also those not imported yet."""
+    return sorted(__all__)

@@ -1,0 +1,152 @@
+"""redis-py's command methods over `execute_command`, and its results.
+
+This is the only module that touches redis-py beyond its exceptions; the floors and the newest
+versions both test it. The hot few commands are written out here, because redis-py spends more on
+their arguments than the whole trip through this client takes.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING, Any
+
+from redis._parsers.base import BaseParser
+from redis._parsers.encoders import Encoder
+from redis._parsers.response_callbacks import get_response_callbacks
+from redis.client import EMPTY_RESPONSE, NEVER_DECODE
+from redis.cluster import (
+    parse_cluster_myshardid,
+    parse_cluster_shards,
+    parse_cluster_shards_unified,
+    parse_cluster_shards_with_str_keys,
+    parse_cluster_slots,
+)
+from redis.commands import RedisClusterCommands
+
+from clustercache._core.commands import Merge
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from clustercache._core.wire import ServerError
+    from clustercache.config import ClusterConfig
+
+__all__ = ["EMPTY_RESPONSE", "NEVER_DECODE", "Commands", "callbacks_for", "merge_nodes", "to_error"]
+
+
+def callbacks_for(config: ClusterConfig) -> dict[str, Callable[..., Any]]:
+    """Return redis-py's reply callbacks for this protocol, by command name in capitals."""
+    callbacks = dict(get_response_callbacks(config.protocol, config.legacy_responses))
+    if not config.legacy_responses:
+        shards = parse_cluster_shards_unified
+    elif config.protocol is None:
+        shards = parse_cluster_shards_with_str_keys
+    else:
+        shards = parse_cluster_shards
+    callbacks["CLUSTER SLOTS"] = parse_cluster_slots
+    callbacks["CLUSTER SHARDS"] = shards
+    callbacks["CLUSTER MYSHARDID"] = parse_cluster_myshardid
+    return {name.upper(): callback for name, callback in callbacks.items()}
+
+
+def to_error(error: ServerError) -> Exception:
+    """Return redis-py's exception for a server's error reply."""
+    made: Exception = BaseParser.parse_error(error.text)  # type: ignore[no-untyped-call]
+    return made
+
+
+def encoder_for(config: ClusterConfig) -> Encoder:
+    """Return redis-py's encoder, which its scripts and ACL methods ask for."""
+    return Encoder(  # type: ignore[no-untyped-call]
+        config.encoding, config.encoding_errors, config.decode_responses
+    )
+
+
+def merge_nodes(merge: Merge, replies: Mapping[str, Any]) -> Any:
+    """Return one result from several nodes' results (by "host:port"), as redis-py's cluster does.
+
+    Where there is no way to merge them, the result is the mapping itself.
+    """
+    values = list(replies.values())
+    if len(values) == 1 and merge is not Merge.CURSORS:
+        return values[0]
+    match merge:
+        case Merge.ALL | Merge.ONE:
+            return all(values) if all(isinstance(v, bool) for v in values) else values[-1]
+        case Merge.SUM:
+            return sum(values)
+        case Merge.AND:
+            return [all(column) for column in zip(*values, strict=True)]
+        case Merge.UNION:
+            return list(dict.fromkeys(item for value in values for item in value))
+        case Merge.COUNTS:
+            totals: Counter[Any] = Counter()
+            for value in values:
+                totals.update(dict(value))
+            return list(totals.items())
+        case Merge.CURSORS:
+            cursors = {name: cursor for name, (cursor, _) in replies.items()}
+            return cursors, [key for _, keys in values for key in keys]
+        case Merge.NONE:
+            return dict(replies)
+
+
+class Commands(RedisClusterCommands):
+    """Every command method of redis-py's cluster client."""
+
+    def get(self, name: Any) -> Any:
+        """Return the value at `name`, or None."""
+        return self.execute_command("GET", name)
+
+    def set(self, name: Any, value: Any, ex: Any = None, *args: Any, **kwargs: Any) -> Any:
+        """Set the value at `name`; arguments and results are redis-py's.
+
+        Args:
+            name: The key.
+            value: bytes, str, int or float.
+            ex: Seconds (or a timedelta) until it expires.
+            args: redis-py's px, nx, xx, keepttl, get, exat, pxat, ... in this order.
+            kwargs: The same by name.
+        """
+        if args or kwargs or (ex is not None and type(ex) is not int):
+            return super().set(name, value, ex, *args, **kwargs)  # type: ignore[misc]  # self is a protocol there
+        if ex is None:
+            return self.execute_command("SET", name, value)
+        return self.execute_command("SET", name, value, "EX", ex)
+
+    def delete(self, *names: Any) -> Any:
+        """Delete the keys, in whatever slots, and return how many there were."""
+        return self.execute_command("DEL", *names)
+
+    def unlink(self, *names: Any) -> Any:
+        """Delete the keys, in whatever slots, their memory freed later; return how many."""
+        return self.execute_command("UNLINK", *names)
+
+    def exists(self, *names: Any) -> Any:
+        """Return how many of the keys, in whatever slots, exist; one named twice counts twice."""
+        return self.execute_command("EXISTS", *names)
+
+    def touch(self, *names: Any) -> Any:
+        """Renew the keys' time of last access, and return how many there were."""
+        return self.execute_command("TOUCH", *names)
+
+    def hget(self, name: Any, key: Any) -> Any:
+        """Return the value of field `key` of the hash at `name`, or None."""
+        return self.execute_command("HGET", name, key)
+
+    def hgetall(self, name: Any) -> Any:
+        """Return the hash at `name` as a dict."""
+        return self.execute_command("HGETALL", name)
+
+    def mget_nonatomic(self, keys: Any, *args: Any) -> Any:
+        """Do what `mget` does here: keys may live in any slots."""
+        return self.mget(keys, *args)  # type: ignore[misc]
+
+    def mset_nonatomic(self, mapping: Mapping[Any, Any]) -> Any:
+        """Set the pairs, in whatever slots; the result is a list, as in redis-py."""
+        return [self.mset(mapping)]  # type: ignore[misc]
+
+    if TYPE_CHECKING:
+
+        def execute_command(self, *args: Any, **options: Any) -> Any:
+            """Send a command and return its result."""

@@ -1,0 +1,54 @@
+"""What a caller changes for a block of calls: their deadline, and what is sent again."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import TYPE_CHECKING, NamedTuple
+
+from clustercache.exceptions import ConfigurationError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from clustercache.config import ClusterConfig, RetryPolicy
+
+
+class Limits(NamedTuple):
+    """In force for each call of a block: seconds, and the retry policy."""
+
+    deadline: float
+    retry: RetryPolicy
+
+
+class LimitScope:
+    """One client's limits: those of its configuration, unless a block says otherwise.
+
+    A block belongs to its thread or task, for it is kept in a context variable.
+    """
+
+    __slots__ = ("_default", "current")
+
+    def __init__(self, config: ClusterConfig) -> None:
+        """Take the defaults from the configuration."""
+        self._default = Limits(config.deadline, config.retry)
+        self.current: ContextVar[Limits | None] = ContextVar("clustercache_limits", default=None)
+
+    def in_force(self) -> Limits:
+        """Return the limits of the block that the caller is in, or the defaults."""
+        return self.current.get() or self._default
+
+    @contextmanager
+    def block(
+        self, *, deadline: float | None = None, retry: RetryPolicy | None = None
+    ) -> Iterator[None]:
+        """Apply other limits to each call inside; what is None stays as it is around."""
+        if deadline is not None and not deadline > 0:
+            msg = "a deadline is a number of seconds above 0"
+            raise ConfigurationError(msg)
+        around = self.in_force()
+        token = self.current.set(Limits(deadline or around.deadline, retry or around.retry))
+        try:
+            yield
+        finally:
+            self.current.reset(token)

@@ -1,0 +1,1 @@
+"""The blocking shell: sockets, threads and waiting. It decides nothing; see `_core.decisions`."""

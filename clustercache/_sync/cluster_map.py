@@ -1,0 +1,245 @@
+"""The map in force: a topology snapshot and, for each slot, the pool of the node that owns it.
+
+Readers take `slots[n]` without a lock; a new snapshot is swapped in whole. Pools of nodes that stay
+are kept, and those of nodes that left finish what is under way.
+"""
+
+from __future__ import annotations
+
+import logging
+import random
+import threading
+from time import monotonic
+from typing import TYPE_CHECKING
+
+from clustercache._core import refresh, topology
+from clustercache._core.address import Address
+from clustercache._core.slots import SLOT_COUNT
+from clustercache._sync.health import Suspicion
+from clustercache._sync.helper import Helper
+from clustercache._sync.pool import Pool
+from clustercache._sync.probe import for_probes, learn
+from clustercache.exceptions import ClosedError, NoClusterError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from ssl import SSLContext
+
+    from clustercache._core.topology import Topology, View
+    from clustercache.config import ClusterConfig
+
+_log = logging.getLogger("clustercache.topology")
+_LEARN_TIMEOUT = 0.25
+"""Seconds for each node that a refresh asks: one that needs longer is not the one to ask."""
+
+
+class ClusterMap:
+    """What the client knows of the cluster, and the pools to reach it."""
+
+    def __init__(self, config: ClusterConfig) -> None:
+        """Open nothing yet: the first call learns the topology."""
+        self.config = config
+        self._tls = config.tls.context() if config.tls else None
+        self._probe_config = for_probes(config)
+        self.helper = Helper(self)
+        self.refreshes = 0
+        self.closed = False
+        self.topology: Topology | None = None
+        self.slots: list[Pool | None] = [None] * SLOT_COUNT
+        self.pools: dict[Address, Pool] = {}
+        self.suspicions: dict[Address, Suspicion] = {}
+        self._lock = threading.RLock()
+        self._first = threading.Lock()
+
+    # Learning ---------------------------------------------------------------------------------
+
+    def ensure(self, deadline: float) -> None:
+        """Learn the topology unless it is known; callers at the same time wait for one of them.
+
+        Raises:
+            NoClusterError: No seed gave it before `deadline`.
+            ClosedError: The client was closed.
+        """
+        if self.closed:
+            msg = "the client is closed: make a new one"
+            raise ClosedError(msg)
+        if self.topology is not None:
+            return
+        if not self._first.acquire(timeout=max(deadline - monotonic(), 0.0)):
+            raise _no_cluster(["another call is still trying"])
+        try:
+            failures: list[str] = []
+            while self.topology is None:
+                left = deadline - monotonic()
+                if left <= 0:
+                    raise _no_cluster(failures)
+                failures = self._learn_from_seeds(min(left, self.config.socket_connect_timeout))
+                if self.topology is None:
+                    self.helper.rest(min(refresh.probe_pause(random.random()), max(left, 0)))
+        finally:
+            self._first.release()
+
+    def _learn_from_seeds(self, timeout: float) -> list[str]:
+        views, failures = learn(
+            self.config.seeds, self._probe_config, self._tls, enough=refresh.ASKED, timeout=timeout
+        )
+        if views:
+            self.adopt(views)
+        return failures
+
+    def refresh(self, hints: Sequence[Address]) -> None:
+        """Ask some nodes for their views and adopt what comes of it; for the helper thread."""
+        order = list(self.topology.nodes) if self.topology else []
+        random.shuffle(order)
+        candidates = refresh.whom_to_ask(self.topology, hints, self.config.seeds, order)
+        addresses = [a for a in candidates if a not in self.suspicions][: 2 * refresh.ASKED]
+        views, failures = learn(
+            [self.target(a) for a in addresses],
+            self._probe_config,
+            self._tls,
+            enough=refresh.ASKED,
+            timeout=_LEARN_TIMEOUT,
+        )
+        self.refreshes += 1
+        if failures:
+            _log.info("topology_asked_in_vain nodes=%s", failures)
+        if views:
+            self.adopt(views)
+
+    def adopt(self, views: Sequence[View]) -> None:
+        """Take the views, oldest first, into the map."""
+        with self._lock:
+            seeds = frozenset(self.config.seeds)
+            ours, replaced = topology.same_cluster(views, self.topology, seeds)
+            if not ours:
+                return
+            base = None if replaced else self.topology
+            merged = topology.merge(ours, base)
+            if base is None or not merged.same_as(base):
+                self._install(merged)
+
+    def patch(self, slot: int, address: Address) -> None:
+        """Follow a MOVED provisionally, until the refresh that it causes."""
+        with self._lock:
+            if self.topology is not None:
+                moved = self.topology.with_moved(slot, address)
+                if moved is not self.topology:
+                    self._install(moved)
+
+    def _install(self, new: Topology) -> None:
+        pools = {a: self.pools.get(a) or self._new_pool(a) for a in new.nodes}
+        of_shard = {shard: pools[shard.primary.address] for shard in new.shards}
+        self.slots = [None if shard is None else of_shard[shard] for shard in new.slots]
+        left = [pool for address, pool in self.pools.items() if address not in pools]
+        self.topology, self.pools = new, pools
+        for pool in left:
+            pool.retire()
+        owners = {pool.address for pool in of_shard.values()}
+        for suspicion in list(self.suspicions.values()):
+            if suspicion.pool.address not in owners:
+                self.end(suspicion, replaced=True)
+        _log.info("topology_changed nodes=%d shards=%d", len(new.nodes), len(new.shards))
+
+    # Nodes ------------------------------------------------------------------------------------
+
+    def target(self, address: Address) -> Address:
+        """Return where to connect to for a node that the cluster knows at `address`."""
+        remap = self.config.address_remap
+        return address if remap is None else Address(*remap((address.host, address.port)))
+
+    def probe_of(self, address: Address) -> tuple[Address, ClusterConfig, SSLContext | None]:
+        """Return what a probe of the node at `address` is made of."""
+        return self.target(address), self._probe_config, self._tls
+
+    def _new_pool(self, address: Address) -> Pool:
+        return Pool(address, self.config, self._tls, target=self.target(address))
+
+    def pool_at(self, address: Address) -> Pool:
+        """Return the pool of a node, known or not (an ASK may name one that no map has yet)."""
+        pool = self.pools.get(address)
+        if pool is None:
+            with self._lock:
+                pool = self.pools.get(address)
+                if pool is None:
+                    pool = self.pools[address] = self._new_pool(address)
+        return pool
+
+    def any_primary(self) -> Pool | None:
+        """Return the first primary that is not suspected, or else the first."""
+        known = self.topology
+        pools = [self.pool_at(shard.primary.address) for shard in known.shards] if known else []
+        well = (pool for pool in pools if pool.suspicion is None)
+        return next(well, pools[0] if pools else None)
+
+    # Health -----------------------------------------------------------------------------------
+
+    def suspect(self, pool: Pool) -> bool:
+        """Begin to doubt a primary: calls wait until it answers or is replaced.
+
+        Returns:
+            False where it owns no slot (any more), so that there is nothing to wait for.
+        """
+        with self._lock:
+            known = self.topology
+            shard = next(
+                (s for s in known.shards if self.pools.get(s.primary.address) is pool), None
+            ) if known else None  # fmt: skip
+            if shard is None or self.closed or not self._owns_slots(shard):
+                return False
+            if pool.suspicion is None:
+                pool.errors += 1
+                replicas = tuple(node.address for node in shard.replicas)
+                pool.suspicion = Suspicion(pool, replicas)
+                self.suspicions[pool.address] = pool.suspicion
+                _log.warning("node_suspected node=%s", pool.address)
+                self.helper.start()
+        return True
+
+    def _owns_slots(self, shard: topology.Shard) -> bool:
+        return self.topology is not None and shard in self.topology.slots
+
+    def end(self, suspicion: Suspicion, *, replaced: bool) -> None:
+        """End a suspicion: the node is well, or its slots have a new owner."""
+        with self._lock:
+            pool = suspicion.pool
+            if pool.suspicion is suspicion:
+                pool.suspicion = None
+            self.suspicions.pop(pool.address, None)
+        suspicion.over.set()
+        if replaced:
+            pool.flush()
+            pool.wake()
+        _log.warning("node_%s node=%s", "replaced" if replaced else "back", pool.address)
+
+    # The end ----------------------------------------------------------------------------------
+
+    def close(self) -> None:
+        """Let calls under way finish, close everything, and refuse new calls."""
+        with self._lock:
+            self.closed = True
+            self.slots = [None] * SLOT_COUNT
+            pools, self.pools = self.pools, {}
+            self.topology = None
+        self.helper.stop()
+        for suspicion in list(self.suspicions.values()):
+            self.end(suspicion, replaced=True)
+        for pool in pools.values():
+            pool.retire()
+
+    def after_fork(self) -> None:
+        """Start anew in a child: own locks, own sockets; the parent's are only closed."""
+        for pool in self.pools.values():
+            pool.abandon()
+        known = self.topology
+        closed, self.closed = self.closed, False
+        self._lock, self._first = threading.RLock(), threading.Lock()
+        self.helper = Helper(self)
+        self.suspicions, self.pools = {}, {}
+        if known is not None:
+            self._install(known)
+        self.closed = closed
+
+
+def _no_cluster(failures: Sequence[str]) -> NoClusterError:
+    msg = "no seed gave the cluster's topology: check the URL, and that a cluster listens there"
+    return NoClusterError(msg, attempts=failures)

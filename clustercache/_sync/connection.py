@@ -1,0 +1,299 @@
+"""One connection: in step with its server, or closed.
+
+A plain socket stays in blocking mode with SO_RCVTIMEO, which costs nothing where Python's own
+timeouts cost a poll before every recv. Two cases pay for that poll: the main thread, because a
+signal there restarts recv with its whole timeout (PEP 475), so a ticking timer would make it wait
+for ever; and TLS or a patched socket module, where SO_RCVTIMEO is not obeyed.
+"""
+
+from __future__ import annotations
+
+import select
+import socket
+import struct
+import threading
+from time import monotonic
+from typing import TYPE_CHECKING, Any
+
+from clustercache._core import wire
+from clustercache._core.wire import INCOMPLETE, ServerError
+
+if TYPE_CHECKING:
+    import ssl
+
+    from clustercache._core.address import Address
+    from clustercache.config import ClusterConfig
+
+LIBRARY = ("clustercache", "0.1.0")
+_READ_SIZE = 65536
+# A fresh socket buffer always takes this much at once, so that a short command cannot block.
+_SHORT = 16384
+_PATCHED = socket.socket.__module__ != "socket"
+_main_thread = threading.main_thread().ident
+_thread = threading.get_ident
+
+
+class NotSent(Exception):  # noqa: N818 - an event, not an error of the package
+    """The server cannot have got the whole command. `silent` tells a full buffer from a dead peer."""
+
+    def __init__(self, reason: str, *, silent: bool = False) -> None:
+        super().__init__(reason)
+        self.silent = silent
+
+
+class NoReply(Exception):  # noqa: N818
+    """The command was sent and the connection was lost before the whole reply came."""
+
+
+class Silent(Exception):  # noqa: N818
+    """Nothing came for `patience` seconds. The connection is still in step: read again or close."""
+
+
+class Refused(Exception):  # noqa: N818
+    """The server answered the handshake with an error (`error`)."""
+
+    def __init__(self, error: ServerError) -> None:
+        super().__init__(error.text)
+        self.error = error
+
+
+class Connection:
+    """A socket, its reader, and how long it is patient. One owner at a time."""
+
+    __slots__ = (
+        "_patience_ms",
+        "_poll_in",
+        "_polls",
+        "_reader",
+        "_sock",
+        "address",
+        "closed",
+        "idle_since",
+        "patience",
+    )
+
+    def __init__(
+        self,
+        address: Address,
+        config: ClusterConfig,
+        *,
+        tls: ssl.SSLContext | None = None,
+        timeout: float | None = None,
+        shake_hands: bool = True,
+    ) -> None:
+        """Connect and shake hands within `timeout` seconds (default: socket_connect_timeout).
+
+        Args:
+            address: Where to; a name is looked up now.
+            config: Credentials, limits and codecs.
+            tls: The context to wrap the socket with, or None.
+            timeout: Seconds for all of it.
+            shake_hands: False leaves the handshake to the caller (see `handshake_steps`).
+
+        Raises:
+            NotSent: No connection could be made.
+            Refused: The server refused the credentials or the database.
+        """
+        limit = config.socket_connect_timeout if timeout is None else timeout
+        deadline = monotonic() + limit
+        self.address = address
+        self.closed = False
+        encoding = config.encoding if config.decode_responses else None
+        self._reader = wire.new_reader(encoding, config.encoding_errors)
+        self._sock = _connect(address, limit, keepalive=config.socket_keepalive)
+        try:
+            if tls is not None:
+                name = config.tls and config.tls.server_name
+                self._sock = tls.wrap_socket(self._sock, server_hostname=name or address.host)
+            self._polls = tls is not None or _PATCHED
+            self._poll_in = select.poll()
+            self._poll_in.register(self._sock, select.POLLIN)
+            self.patience = 0.0
+            self.set_patience(max(deadline - monotonic(), 0.001))
+            if shake_hands:
+                self._shake_hands(config, deadline)
+            self.set_patience(config.socket_timeout)
+        except OSError as error:
+            self.close()
+            raise NotSent(_reason(error)) from error
+        except BaseException:
+            self.close()
+            raise
+        self.idle_since = monotonic()
+
+    @staticmethod
+    def handshake_steps(config: ClusterConfig) -> list[tuple[tuple[Any, ...], bool]]:
+        """Return what a new connection says first, as (command, must it succeed) pairs."""
+        username, password = config.credentials()
+        return wire.handshake(
+            protocol=3 if config.protocol is None else config.protocol,
+            username=username,
+            password=password,
+            client_name=config.client_name,
+            db=config.db,
+            library=LIBRARY,
+        )
+
+    def _shake_hands(self, config: ClusterConfig, deadline: float) -> None:
+        steps = self.handshake_steps(config)
+        try:
+            self.send(wire.pack_many([command for command, _ in steps]), deadline)
+            for _, required in steps:
+                reply = self.read(deadline)
+                if required and isinstance(reply, ServerError):
+                    raise Refused(reply)
+        except (Silent, NoReply) as error:
+            msg = f"no answer to the handshake: {error}"
+            raise NotSent(msg, silent=isinstance(error, Silent)) from error
+
+    def set_patience(self, seconds: float) -> None:
+        """Raise `Silent` after this many seconds without a byte, in either direction."""
+        if seconds == self.patience:
+            return
+        self.patience = seconds
+        self._patience_ms = max(int(seconds * 1000), 1)
+        if self._polls:
+            self._sock.settimeout(seconds)
+            return
+        self._sock.settimeout(None)
+        whole = int(seconds)
+        limit = struct.pack("ll", whole, max(int((seconds - whole) * 1e6), 1))
+        self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, limit)
+        self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, limit)
+
+    def exchange(self, data: bytes, deadline: float) -> Any:
+        """Send one packed command and return its reply (a `ServerError` is a value).
+
+        Raises:
+            NotSent, NoReply: The connection must be closed.
+            Silent: The reply may still come; call `read` again, or close.
+        """
+        if len(data) > _SHORT:
+            self.send(data, deadline)
+        else:
+            try:
+                self._sock.send(data)
+            except OSError as error:
+                raise NotSent(_reason(error)) from error
+        return self.read(deadline)
+
+    def send(self, data: bytes, deadline: float) -> None:
+        """Send all of `data` before `deadline` (monotonic seconds), or raise NotSent."""
+        view = memoryview(data)
+        try:
+            while view:
+                if not self._polls and _thread() == _main_thread and not self._may_write():
+                    raise TimeoutError  # noqa: TRY301 - one place turns silence into NotSent
+                view = view[self._sock.send(view) :]
+                if view and monotonic() > deadline:
+                    raise TimeoutError  # noqa: TRY301
+        except (BlockingIOError, TimeoutError) as error:
+            msg = "the node took no more data"
+            raise NotSent(msg, silent=True) from error
+        except OSError as error:
+            raise NotSent(_reason(error)) from error
+
+    def _may_write(self) -> bool:
+        poll = select.poll()
+        poll.register(self._sock, select.POLLOUT)
+        return bool(poll.poll(self._patience_ms))
+
+    def read(self, deadline: float) -> Any:
+        """Return the next reply; see `exchange` for what is raised."""
+        reader = self._reader
+        reply = reader.gets()
+        try:
+            while reply is INCOMPLETE or type(reply) is wire.Push:
+                if not self._polls and _thread() == _main_thread:
+                    self._wait_readable()
+                data = self._sock.recv(_READ_SIZE)
+                if not data:
+                    msg = "the node closed the connection"
+                    raise NoReply(msg)
+                reader.feed(data)
+                reply = reader.gets()
+                if reply is INCOMPLETE and monotonic() > deadline:
+                    raise TimeoutError  # noqa: TRY301 - one place turns silence into Silent
+        except (BlockingIOError, TimeoutError) as error:
+            msg = f"no answer for {self.patience:g} s"
+            raise Silent(msg) from error
+        except OSError as error:
+            raise NoReply(_reason(error)) from error
+        except wire.ProtocolError as error:
+            msg = "the node sent something that is not RESP"
+            raise NoReply(msg) from error
+        return reply
+
+    def _wait_readable(self) -> None:
+        if not self._poll_in.poll(self._patience_ms):
+            raise TimeoutError
+
+    def readable(self, seconds: float) -> bool:
+        """Tell whether data, or the end of the connection, comes within `seconds`."""
+        return bool(self._poll_in.poll(int(seconds * 1000)))
+
+    def is_stale(self) -> bool:
+        """Tell whether an idle connection was closed by its server, or has unread data."""
+        return bool(self._poll_in.poll(0))
+
+    def wake(self) -> None:
+        """End whatever its owner waits for, from another thread."""
+        try:
+            self._sock.shutdown(socket.SHUT_RDWR)
+        except OSError:
+            pass  # closed by its owner in the meantime, or by the server
+
+    def fileno(self) -> int:
+        """Return the socket's descriptor, for poll()."""
+        return self._sock.fileno()
+
+    def close(self) -> None:
+        """Close without a word; the other end of a forked socket is not disturbed."""
+        self.closed = True
+        self._sock.close()
+
+    def call(self, *args: Any, timeout: float = 5.0) -> Any:
+        """Send one command and return its reply, for administration and probes.
+
+        Args:
+            args: The command's words and arguments.
+            timeout: Seconds to wait for the reply.
+
+        Raises:
+            ServerError: The server refused it.
+            NotSent, NoReply, Silent: No reply; the connection is closed.
+        """
+        deadline = monotonic() + timeout
+        self.set_patience(timeout)
+        try:
+            reply = self.exchange(wire.pack(args), deadline)
+        except BaseException:
+            self.close()
+            raise
+        if isinstance(reply, ServerError):
+            raise reply
+        return reply
+
+
+def _connect(address: Address, timeout: float, *, keepalive: bool) -> socket.socket:
+    try:
+        sock = socket.create_connection(address, timeout)
+    except (OSError, UnicodeError) as error:
+        raise NotSent(f"cannot connect: {_reason(error)}", silent=_is_silence(error)) from error
+    # A connect to a dead port of the ephemeral range can meet itself and answer its own PING.
+    if sock.getsockname() == sock.getpeername():
+        sock.close()
+        msg = "cannot connect: nobody listens there"
+        raise NotSent(msg)
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    if keepalive:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    return sock
+
+
+def _is_silence(error: Exception) -> bool:
+    return isinstance(error, TimeoutError)
+
+
+def _reason(error: BaseException) -> str:
+    return getattr(error, "strerror", None) or str(error) or type(error).__name__

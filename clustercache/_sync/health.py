@@ -1,0 +1,44 @@
+"""A node that does not answer: calls wait here until it is well again or replaced."""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from clustercache._core.address import Address
+    from clustercache._sync.pool import Pool
+
+
+class Suspicion:
+    """One suspected primary. `over` is set when it answers again or owns no slots any more."""
+
+    __slots__ = ("_lock", "_waiting", "over", "pool", "replicas")
+
+    def __init__(self, pool: Pool, replicas: tuple[Address, ...]) -> None:
+        """Begin: `replicas` are the shard's other members, who will know its successor first."""
+        self.pool = pool
+        self.replicas = replicas
+        self.over = threading.Event()
+        self._lock = threading.Lock()
+        self._waiting = 0
+
+    def wait(self, seconds: float, most: int) -> bool:
+        """Wait until it is over, and tell whether that came in time.
+
+        Args:
+            seconds: How long to wait at most.
+            most: How many callers may wait at a time.
+
+        Raises:
+            OverflowError: As many wait already.
+        """
+        with self._lock:
+            if self._waiting >= most:
+                raise OverflowError
+            self._waiting += 1
+        try:
+            return self.over.wait(max(seconds, 0.0))
+        finally:
+            with self._lock:
+                self._waiting -= 1

@@ -1,0 +1,163 @@
+"""The one helper thread: it exists only while a shard is suspected or a refresh is due.
+
+It never lives through a fork: it is joined before and started again, where there is work, behind.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import random
+import threading
+import weakref
+from time import monotonic
+from typing import TYPE_CHECKING
+
+from clustercache._core.refresh import RefreshPolicy, probe_pause
+from clustercache._core.wire import ServerError
+from clustercache._sync.probe import LifeProbe, Probe, ViewProbe
+
+if TYPE_CHECKING:
+    from clustercache._core.address import Address
+    from clustercache._core.topology import View
+    from clustercache._sync.cluster_map import ClusterMap
+    from clustercache._sync.health import Suspicion
+
+_log = logging.getLogger("clustercache.helper")
+_ANSWER_TIME = 0.05
+"""Seconds that a replica gets to answer in one round; what comes later counts in the next."""
+
+
+class Helper:
+    """Refreshes the map and watches suspected nodes, in a thread of its own while there are any."""
+
+    def __init__(self, cluster_map: ClusterMap) -> None:
+        """Start nothing yet."""
+        self._map = cluster_map
+        self._policy = RefreshPolicy()
+        self._lock = threading.Lock()
+        self._wake = threading.Event()
+        self._thread: threading.Thread | None = None
+        self._stopping = False
+        self._life: dict[Address, LifeProbe] = {}
+        self._views: dict[Address, ViewProbe] = {}
+        _helpers.add(self)
+
+    def refresh(self, *hints: Address) -> None:
+        """Ask for a refresh of the map; it comes when the cool-down allows."""
+        with self._lock:
+            self._policy.want(*hints)
+        self.start()
+
+    def start(self) -> None:
+        """Make sure that the thread runs, if it has something to do."""
+        with self._lock:
+            if self._stopping or self._thread is not None or not self._has_work():
+                return
+            self._thread = threading.Thread(target=self._run, name="clustercache", daemon=True)
+            self._thread.start()
+
+    def stop(self) -> None:
+        """End the thread and wait for it; `start` is refused from now on."""
+        with self._lock:
+            self._stopping = True
+            thread = self._thread
+        self._wake.set()
+        if thread is not None and thread is not threading.current_thread():
+            thread.join()
+
+    def resume(self) -> None:
+        """Allow `start` again, and start if there is work; a closed client stays closed."""
+        if self._map.closed:
+            return
+        self._stopping = False
+        self._wake.clear()
+        self.start()
+
+    def rest(self, seconds: float) -> None:
+        """Wait, but not past `stop`."""
+        self._wake.wait(seconds)
+
+    def _has_work(self) -> bool:
+        return self._policy.wanted or bool(self._map.suspicions)
+
+    def _run(self) -> None:
+        probes: list[Probe] = []
+        while True:
+            with self._lock:
+                if self._stopping or not self._has_work():
+                    self._thread = None
+                    probes = [*self._life.values(), *self._views.values()]
+                    self._life, self._views = {}, {}
+                    break
+            try:
+                self._turn()
+            except Exception:  # the thread must live as long as somebody waits for it
+                _log.exception("helper_failed")
+                self.rest(probe_pause(1.0))
+        for probe in probes:
+            probe.close()
+
+    def _turn(self) -> None:
+        """Probe what is suspected, refresh if that is due, and rest until there is more to do."""
+        suspicions = list(self._map.suspicions.values())
+        for suspicion in suspicions:
+            self._watch(suspicion)
+        due = self._policy.due_in(monotonic())
+        if due == 0:
+            self._refresh()
+        elif due is not None and not suspicions:
+            self.rest(due)
+        if self._map.suspicions:
+            self.rest(probe_pause(random.random()))
+
+    def _refresh(self) -> None:
+        nodes = len(self._map.topology.nodes) if self._map.topology else 1
+        with self._lock:
+            hints = self._policy.begin(monotonic(), nodes, random.random())
+        self._map.refresh(hints)
+
+    def _watch(self, suspicion: Suspicion) -> None:
+        """Ask a suspected node whether it lives, and its replicas who owns its slots."""
+        address = suspicion.pool.address
+        life = self._life.get(address) or LifeProbe(*self._map.probe_of(address))
+        self._life[address] = life
+        asked = [probe for probe in self._view_probes(suspicion) if probe.ask(_ANSWER_TIME)]
+        life.ask(_ANSWER_TIME)
+        views = [view for probe in asked if (view := _view_of(probe))]
+        if views:
+            self._map.adopt(views)
+        else:
+            self._policy.want(*suspicion.replicas)
+        if not suspicion.over.is_set() and life.is_well(0.0):
+            self._map.end(suspicion, replaced=False)
+
+    def _view_probes(self, suspicion: Suspicion) -> list[ViewProbe]:
+        for address in suspicion.replicas:
+            if address not in self._views:
+                self._views[address] = ViewProbe(*self._map.probe_of(address))
+        return [self._views[address] for address in suspicion.replicas]
+
+
+def _view_of(probe: ViewProbe) -> View | None:
+    try:
+        return probe.view(_ANSWER_TIME)
+    except (ServerError, ValueError) as error:
+        _log.info("no_view node=%s reason=%s", probe.address, error)
+        return None
+
+
+_helpers: weakref.WeakSet[Helper] = weakref.WeakSet()
+
+
+def _before_fork() -> None:
+    for helper in list(_helpers):
+        helper.stop()
+
+
+def _after_fork_in_parent() -> None:
+    for helper in list(_helpers):
+        helper.resume()
+
+
+os.register_at_fork(before=_before_fork, after_in_parent=_after_fork_in_parent)

@@ -1,0 +1,204 @@
+"""The connections to one node: bounded, last in first out, and each with one owner at a time.
+
+Leasing and giving back are single list operations, atomic without a lock; only opening, waiting
+and closing take one. A releaser appends first and looks for waiters afterwards, and a waiter counts
+itself first and looks for idle connections afterwards, so that neither can miss the other.
+"""
+
+from __future__ import annotations
+
+import threading
+from time import monotonic
+from typing import TYPE_CHECKING, Any
+
+from clustercache._sync.connection import Connection
+
+if TYPE_CHECKING:
+    import ssl
+
+    from clustercache._core.address import Address
+    from clustercache._sync.health import Suspicion
+    from clustercache.config import ClusterConfig
+
+STALE_AFTER = 1.0
+"""Seconds of idleness after which a connection is looked at before it is written to."""
+
+
+class PoolFull(Exception):  # noqa: N818 - an event; the shell raises PoolTimeoutError from it
+    """All connections stayed in use until the deadline."""
+
+
+class Retired(Exception):  # noqa: N818
+    """The node left the cluster, or the client was closed: route again."""
+
+
+class Pool:
+    """All connections to the node at `address`."""
+
+    __slots__ = (
+        "_changed",
+        "_config",
+        "_everyone",
+        "_target",
+        "_tls",
+        "address",
+        "errors",
+        "idle",
+        "last_round_trip",
+        "redirects",
+        "retired",
+        "suspicion",
+        "waiting",
+    )
+
+    def __init__(
+        self,
+        address: Address,
+        config: ClusterConfig,
+        tls: ssl.SSLContext | None,
+        *,
+        target: Address | None = None,
+    ) -> None:
+        """Open nothing yet.
+
+        Args:
+            address: The node, as the cluster knows it.
+            config: How to connect, and how many connections there may be.
+            tls: The TLS context, or None.
+            target: Where to connect to, if that is another address.
+        """
+        self.address = address
+        self.idle: list[Connection] = []
+        self.suspicion: Suspicion | None = None
+        self.retired = False
+        self.waiting = 0
+        self.errors = 0
+        self.redirects = 0
+        self.last_round_trip: float | None = None
+        self._config = config
+        self._tls = tls
+        self._target = target or address
+        self._changed = threading.Condition(threading.Lock())
+        # Leases that are being opened count, too: their place is held by a placeholder.
+        self._everyone: set[object] = set()
+
+    @property
+    def size(self) -> int:
+        """How many connections are open or being opened."""
+        return len(self._everyone)
+
+    def stats(self) -> dict[str, Any]:
+        """Return what happened here; see `Cluster.stats`."""
+        return {
+            "pool": self.size,
+            "in_flight": self.size - len(self.idle),
+            "redirects": self.redirects,
+            "errors": self.errors,
+            "suspected": self.suspicion is not None,
+            "last_round_trip": self.last_round_trip,
+        }
+
+    def lease(self, deadline: float, *, peek: bool = False) -> Connection:
+        """Return a connection that nobody else has.
+
+        Args:
+            deadline: Until when (monotonic seconds) to wait for a free one.
+            peek: Make sure that it is alive even when it was used a moment ago.
+
+        Raises:
+            NotSent, Refused: No connection could be opened.
+            PoolFull, Retired: See there.
+        """
+        while True:
+            try:
+                connection = self.idle.pop()
+            except IndexError:
+                opened = self._open_or_wait(deadline)
+                if opened is None:
+                    continue
+                return opened
+            if peek or monotonic() - connection.idle_since > STALE_AFTER:
+                if connection.is_stale():
+                    self.discard(connection)
+                    continue
+            return connection
+
+    def _open_or_wait(self, deadline: float) -> Connection | None:
+        place = object()
+        with self._changed:
+            if self.retired:
+                raise Retired
+            if len(self._everyone) >= self._config.max_connections:
+                self._wait(deadline)
+                return None
+            self._everyone.add(place)
+        try:
+            limit = min(self._config.socket_connect_timeout, max(deadline - monotonic(), 0.001))
+            connection = Connection(self._target, self._config, tls=self._tls, timeout=limit)
+            self._everyone.add(connection)
+        finally:
+            self._everyone.discard(place)
+            self._notify()
+        return connection
+
+    def _wait(self, deadline: float) -> None:
+        left = deadline - monotonic()
+        if left <= 0:
+            raise PoolFull
+        self.waiting += 1
+        try:
+            if not self.idle:
+                self._changed.wait(left)
+        finally:
+            self.waiting -= 1
+
+    def release(self, connection: Connection) -> None:
+        """Take back a connection that is in step with its server."""
+        connection.idle_since = monotonic()
+        self.idle.append(connection)
+        if self.waiting:
+            self._notify()
+        if self.retired:
+            self.flush()
+
+    def discard(self, connection: Connection) -> None:
+        """Close a leased connection instead of giving it back."""
+        connection.close()
+        self._everyone.discard(connection)
+        self._notify()
+
+    def _notify(self) -> None:
+        if self.waiting:
+            with self._changed:
+                self._changed.notify()
+
+    def flush(self) -> None:
+        """Close the idle connections: the next lease opens a new one, its name looked up afresh."""
+        while self.idle:
+            try:
+                connection = self.idle.pop()
+            except IndexError:
+                return
+            self.discard(connection)
+
+    def wake(self) -> None:
+        """End what every lease of this pool waits for."""
+        for connection in list(self._everyone):
+            if isinstance(connection, Connection):
+                connection.wake()
+
+    def retire(self) -> None:
+        """Let what is under way finish, and open nothing more."""
+        self.retired = True
+        with self._changed:
+            self._changed.notify_all()
+        self.flush()
+
+    def abandon(self) -> None:
+        """Close this process's copies of the sockets of the parent, without touching its talks."""
+        self.retired = True
+        for connection in list(self._everyone):
+            if isinstance(connection, Connection):
+                connection.close()
+        self.idle.clear()
+        self._everyone.clear()

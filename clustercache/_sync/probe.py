@@ -1,0 +1,182 @@
+"""Questions that nodes are asked outside of any call: whole views, and signs of life."""
+
+from __future__ import annotations
+
+import dataclasses
+from time import monotonic
+from typing import TYPE_CHECKING, Any
+
+from clustercache._core import topology, wire
+from clustercache._core.wire import ServerError
+from clustercache._sync.connection import Connection, NoReply, NotSent, Refused, Silent
+
+if TYPE_CHECKING:
+    import ssl
+    from collections.abc import Sequence
+
+    from clustercache._core.address import Address
+    from clustercache._core.topology import View
+    from clustercache.config import ClusterConfig
+
+_VIEW = (("CLUSTER", "SLOTS"), ("CLUSTER", "NODES"))
+_PING = (("PING",),)
+
+
+def for_probes(config: ClusterConfig) -> ClusterConfig:
+    """Return the configuration of a connection whose replies the package reads itself."""
+    return dataclasses.replace(config, decode_responses=False)
+
+
+class Probe:
+    """One question to one node, asked again and again on one connection, one at a time."""
+
+    __slots__ = ("_asked", "_config", "_connection", "_expected", "_question", "_tls", "address")
+
+    def __init__(
+        self,
+        address: Address,
+        config: ClusterConfig,
+        tls: ssl.SSLContext | None,
+        question: Sequence[tuple[str, ...]],
+    ) -> None:
+        """Open nothing yet."""
+        self.address = address
+        self._config = config
+        self._tls = tls
+        self._question = question
+        self._connection: Connection | None = None
+        self._expected = 0
+        self._asked = False
+
+    def ask(self, timeout: float) -> bool:
+        """Send the question unless it is outstanding; tell whether the node took it.
+
+        A stopped process takes a connection and answers nothing, so the handshake is part of the
+        question and nobody waits for it here.
+
+        Args:
+            timeout: Seconds for the TCP connect (and the TLS handshake).
+        """
+        if self._asked:
+            return True
+        try:
+            data = wire.pack_many(self._question)
+            self._expected = len(self._question)
+            if self._connection is None:
+                self._connection = Connection(
+                    self.address, self._config, tls=self._tls, timeout=timeout, shake_hands=False
+                )
+                steps = self._connection.handshake_steps(self._config)
+                data = wire.pack_many([command for command, _ in steps]) + data
+                self._expected += len(steps)
+            self._connection.send(data, monotonic() + timeout)
+        except NotSent:
+            self.close()
+            return False
+        self._asked = True
+        return True
+
+    def answer(self, timeout: float) -> list[Any] | None:
+        """Return the replies to the question, or None if they have not all come in `timeout`."""
+        if self._connection is None or not self._connection.readable(timeout):
+            return None
+        try:
+            deadline = monotonic() + max(timeout, 0.1)
+            self._connection.set_patience(max(timeout, 0.1))
+            replies = [self._connection.read(deadline) for _ in range(self._expected)]
+        except (NoReply, Silent):
+            self.close()
+            return None
+        self._asked = False
+        return replies[-len(self._question) :]
+
+    def close(self) -> None:
+        """Close the connection; the next question opens another."""
+        if self._connection is not None:
+            self._connection.close()
+        self._connection = None
+        self._asked = False
+
+
+class LifeProbe(Probe):
+    """Asks whether a node serves again."""
+
+    def __init__(self, address: Address, config: ClusterConfig, tls: ssl.SSLContext | None) -> None:
+        """Open nothing yet."""
+        super().__init__(address, config, tls, _PING)
+
+    def is_well(self, timeout: float) -> bool:
+        """Tell whether the node answered and serves; LOADING and the like are not well."""
+        replies = self.answer(timeout)
+        return replies is not None and not isinstance(replies[-1], ServerError)
+
+
+class ViewProbe(Probe):
+    """Asks a node for its view of the cluster."""
+
+    def __init__(self, address: Address, config: ClusterConfig, tls: ssl.SSLContext | None) -> None:
+        """Open nothing yet."""
+        super().__init__(address, config, tls, _VIEW)
+
+    def view(self, timeout: float) -> View | None:
+        """Return the node's view, or None if there is none (yet).
+
+        Raises:
+            ServerError: The node refuses CLUSTER SLOTS.
+        """
+        replies = self.answer(timeout)
+        if replies is None:
+            return None
+        slots, nodes = replies
+        if isinstance(slots, ServerError):
+            raise slots
+        text = None if isinstance(nodes, ServerError) else bytes(nodes).decode()
+        return topology.parse_view(slots, text, self.address)
+
+
+def learn(
+    addresses: Sequence[Address],
+    config: ClusterConfig,
+    tls: ssl.SSLContext | None,
+    *,
+    enough: int,
+    timeout: float,
+) -> tuple[list[View], list[str]]:
+    """Ask nodes in turn for their views until `enough` have answered.
+
+    Args:
+        addresses: Whom to ask, best first.
+        config: How to connect.
+        tls: The TLS context, or None.
+        enough: How many views are wanted.
+        timeout: Seconds for each node.
+
+    Returns:
+        The views, oldest first, and one line for each node that gave none.
+    """
+    views: list[View] = []
+    failures: list[str] = []
+    for address in addresses:
+        if len(views) >= enough:
+            break
+        try:
+            views.append(_view_of(address, config, tls, timeout))
+        except (NotSent, NoReply, Silent, Refused, ServerError, ValueError) as error:
+            failures.append(f"{address}: {error}")
+    return views, failures
+
+
+def _view_of(
+    address: Address, config: ClusterConfig, tls: ssl.SSLContext | None, timeout: float
+) -> View:
+    connection = Connection(address, config, tls=tls, timeout=timeout)
+    try:
+        deadline = monotonic() + timeout
+        connection.send(wire.pack_many(_VIEW), deadline)
+        slots, nodes = connection.read(deadline), connection.read(deadline)
+    finally:
+        connection.close()
+    if isinstance(slots, ServerError):
+        raise slots
+    text = None if isinstance(nodes, ServerError) else bytes(nodes).decode()
+    return topology.parse_view(slots, text, address)

@@ -1,0 +1,284 @@
+"""What a client is told: addresses, credentials, limits. Frozen, checked once, never logged whole."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Protocol
+from urllib.parse import parse_qsl, unquote, urlsplit
+
+from clustercache._core.address import DEFAULT_PORT, Address
+from clustercache._core.commands import Safety
+from clustercache.exceptions import ConfigurationError
+
+if TYPE_CHECKING:
+    import ssl
+    from collections.abc import Callable, Iterable, Mapping
+
+_SCHEMES = {"redis": False, "valkey": False, "rediss": True, "valkeys": True}
+
+
+def parse_address(text: str) -> Address:
+    """Return the address in "host", "host:port" or "[v6]:port", or raise ConfigurationError."""
+    try:
+        return Address.parse(text, default_host="localhost", default_port=DEFAULT_PORT)
+    except ValueError as error:
+        raise ConfigurationError(str(error)) from None
+
+
+class CredentialProvider(Protocol):
+    """What redis-py calls a credential provider."""
+
+    def get_credentials(self) -> tuple[str] | tuple[str, str]:
+        """Return (password,) or (username, password)."""
+
+
+@dataclass(frozen=True, slots=True)
+class RetryPolicy:
+    """Which commands are sent again when they were sent and the reply was lost.
+
+    A command that was refused, or never sent, is always sent again within the deadline.
+
+    Args:
+        resend: The classes to send again (rule: READ, SAME and COUNT; not NEVER).
+        backoff_base: First pause in seconds, before jitter; it doubles each time.
+        backoff_cap: Longest pause in seconds.
+    """
+
+    resend: frozenset[Safety] = frozenset({Safety.READ, Safety.SAME, Safety.COUNT})
+    backoff_base: float = 0.01
+    backoff_cap: float = 0.5
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be meant."""
+        if not 0 < self.backoff_base <= self.backoff_cap:
+            msg = "backoff_base must be above 0 and at most backoff_cap"
+            raise ConfigurationError(msg)
+
+
+@dataclass(frozen=True, slots=True)
+class TLS:
+    """How a TLS connection is made; everything is verified by default.
+
+    Args:
+        ca_certs: Path of a CA bundle; None takes the system's.
+        ca_path: Path of a directory of CA certificates.
+        ca_data: CA certificates as PEM text.
+        certfile: Path of the client's certificate.
+        keyfile: Path of its key.
+        password: The key's passphrase.
+        cert_reqs: "required", "optional" or "none".
+        check_hostname: Whether the server's name must match its certificate.
+        server_name: Name to ask for and verify instead of the address.
+        min_version: Least TLS version, as in `ssl.TLSVersion`; TLS 1.2 unless told otherwise.
+        ciphers: OpenSSL cipher list.
+    """
+
+    ca_certs: str | None = None
+    ca_path: str | None = None
+    ca_data: str | None = None
+    certfile: str | None = None
+    keyfile: str | None = None
+    password: str | None = field(default=None, repr=False)
+    cert_reqs: str = "required"
+    check_hostname: bool = True
+    server_name: str | None = None
+    min_version: int = 0x0303
+    ciphers: str | None = None
+
+    def context(self) -> ssl.SSLContext:
+        """Return a new SSLContext made of these settings."""
+        import ssl
+
+        try:
+            context = ssl.create_default_context(
+                cafile=self.ca_certs, capath=self.ca_path, cadata=self.ca_data
+            )
+            if self.certfile:
+                context.load_cert_chain(self.certfile, self.keyfile, self.password)
+            context.minimum_version = ssl.TLSVersion(self.min_version)
+            if self.ciphers:
+                context.set_ciphers(self.ciphers)
+        except (OSError, ValueError) as error:
+            msg = f"TLS settings cannot be used: {error}"
+            raise ConfigurationError(msg) from error
+        context.check_hostname = self.check_hostname and self.cert_reqs == "required"
+        context.verify_mode = ssl.VerifyMode[f"CERT_{self.cert_reqs.upper()}"]
+        return context
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClusterConfig:
+    """Everything a `Cluster` or `AsyncCluster` is told.
+
+    Args:
+        seeds: Addresses to learn the topology from; kept for ever as the last resort.
+        username: ACL user.
+        password: Password.
+        credential_provider: Asked for credentials at each connect, instead of the two above.
+        db: Database number (a cluster has only 0, but for Valkey 9).
+        tls: TLS settings, or None for plain TCP.
+        protocol: 2 or 3; None speaks RESP3 and gives redis-py's default results.
+        legacy_responses: As in redis-py: False gives its unified results.
+        decode_responses: Whether replies are decoded to str.
+        encoding: Codec of keys and values given as str.
+        encoding_errors: The codec's error handler.
+        client_name: Name shown by CLIENT LIST.
+        socket_timeout: Seconds of silence after which a node is suspected.
+        socket_connect_timeout: Seconds that one connect and its handshake may take.
+        deadline: Seconds that one call may take, with all redirects, retries and waits.
+        max_connections: Connections per node.
+        max_waiting: Calls that may wait for one sick shard; further ones fail at once.
+        socket_keepalive: Whether TCP keep-alive probes are on.
+        retry: What is sent again when a reply was lost.
+        address_remap: Called with (host, port) as the cluster tells it; returns what to connect to.
+    """
+
+    seeds: tuple[Address, ...]
+    username: str | None = None
+    password: str | None = field(default=None, repr=False)
+    credential_provider: CredentialProvider | None = field(default=None, repr=False)
+    db: int = 0
+    tls: TLS | None = None
+    protocol: int | None = None
+    legacy_responses: bool = True
+    decode_responses: bool = False
+    encoding: str = "utf-8"
+    encoding_errors: str = "strict"
+    client_name: str | None = None
+    socket_timeout: float = 1.0
+    socket_connect_timeout: float = 1.0
+    deadline: float = 10.0
+    max_connections: int = 64
+    max_waiting: int = 128
+    socket_keepalive: bool = True
+    retry: RetryPolicy = RetryPolicy()
+    address_remap: Callable[[tuple[str, int]], tuple[str, int]] | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be meant, before anything is opened."""
+        for name in ("socket_timeout", "socket_connect_timeout", "deadline"):
+            if not _is_number(getattr(self, name)) or getattr(self, name) <= 0:
+                _refuse(f"{name} must be a number of seconds above 0")
+        for name in ("max_connections", "max_waiting"):
+            if not isinstance(getattr(self, name), int) or getattr(self, name) < 1:
+                _refuse(f"{name} must be a whole number of at least 1")
+        if not isinstance(self.db, int) or self.db < 0:
+            _refuse("db must be a whole number of at least 0")
+        if self.protocol not in {None, 2, 3}:
+            _refuse(f"protocol must be 2 or 3, not {self.protocol!r}")
+        if not self.seeds:
+            _refuse("at least one address is needed")
+        if self.credential_provider and (self.username or self.password):
+            _refuse("give either credential_provider or username and password")
+
+    def credentials(self) -> tuple[str | None, str | None]:
+        """Return (username, password) for the next connection."""
+        if self.credential_provider is None:
+            return self.username, self.password
+        given = self.credential_provider.get_credentials()
+        return (given[0], given[1]) if len(given) > 1 else (None, given[0])
+
+
+def _refuse(message: str) -> None:
+    raise ConfigurationError(message)
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+_TLS_FIELDS = {f.name for f in dataclasses.fields(TLS)}
+_FIELDS = {f.name for f in dataclasses.fields(ClusterConfig)} - {"seeds", "tls"}
+# redis-py's spelling of a TLS option is "ssl_" and our field, but for these.
+_TLS_NAMES = {"ssl_min_version": "min_version", "ssl_server_name": "server_name"}
+_URL_NUMBERS = {"socket_timeout": float, "socket_connect_timeout": float, "deadline": float}
+_URL_INTEGERS = {"max_connections", "max_waiting", "db", "protocol", "ssl_min_version"}
+_URL_FLAGS = {"decode_responses", "legacy_responses", "socket_keepalive", "ssl_check_hostname"}
+_URL_TEXTS = {"username", "password", "client_name", "encoding", "encoding_errors"}
+_YES, _NO = {"1", "true", "yes", "on"}, {"0", "false", "no", "off"}
+
+
+def from_url(urls: str | Iterable[str], **options: Any) -> ClusterConfig:
+    """Return the configuration that one URL, or several of the same cluster, and options describe.
+
+    Args:
+        urls: ``redis[s]://`` or ``valkey[s]://[[user]:password@]host[:port][/db][?option=value]``;
+            ``addr=host:port`` may be repeated for more seeds.
+        options: Fields of `ClusterConfig` and redis-py's ``ssl_*`` names; they win over the URL's.
+
+    Raises:
+        ConfigurationError: A scheme, option, port or value is unknown or out of range, or two URLs
+            contradict each other.
+    """
+    parsed = [parse_url(url) for url in ([urls] if isinstance(urls, str) else urls)]
+    if not parsed:
+        _refuse("at least one URL is needed")
+    seeds = tuple(dict.fromkeys(seed for one in parsed for seed in one.pop("seeds")))
+    if any(one != parsed[0] for one in parsed):
+        _refuse("the URLs differ in more than their addresses")
+    return build({**parsed[0], **options}, seeds)
+
+
+def build(options: Mapping[str, Any], seeds: tuple[Address, ...]) -> ClusterConfig:
+    """Return a ClusterConfig from redis-py style keyword arguments."""
+    fields: dict[str, Any] = {}
+    tls: dict[str, Any] = {}
+    use_tls = bool(options.get("ssl", False))
+    for name, value in options.items():
+        short = _TLS_NAMES.get(name, name.removeprefix("ssl_"))
+        if name in _FIELDS:
+            fields[name] = value
+        elif name.startswith("ssl_") and short in _TLS_FIELDS:
+            tls[short] = str(value) if short == "cert_reqs" else value
+        elif name != "ssl":
+            _refuse(f"unknown option {name!r}; known are: {', '.join(sorted(_FIELDS))}, ssl, ssl_*")
+    if tls and not use_tls:
+        _refuse("ssl_* options need a rediss:// or valkeys:// URL, or ssl=True")
+    return ClusterConfig(seeds=seeds, tls=TLS(**tls) if use_tls else None, **fields)
+
+
+def parse_url(url: str) -> dict[str, Any]:
+    """Return the options and "seeds" that one URL describes.
+
+    Raises:
+        ConfigurationError: Says which part is wrong; the password is never repeated.
+    """
+    parts = urlsplit(url)
+    if parts.scheme not in _SCHEMES:
+        _refuse(f"unknown URL scheme {parts.scheme!r}; known are: {', '.join(sorted(_SCHEMES))}")
+    options: dict[str, Any] = {}
+    if _SCHEMES[parts.scheme]:
+        options["ssl"] = True
+    host = parts.netloc.rpartition("@")[2]
+    seeds = [parse_address(host)] if host else [Address("localhost", DEFAULT_PORT)]
+    if parts.username:
+        options["username"] = unquote(parts.username)
+    if parts.password is not None:
+        options["password"] = unquote(parts.password)
+    if parts.path.strip("/"):
+        options["db"] = _url_value("db", parts.path.strip("/"))
+    for name, value in parse_qsl(parts.query, keep_blank_values=True):
+        if name == "addr":
+            seeds.append(parse_address(value))
+        else:
+            options[name] = _url_value(name, value)
+    return {**options, "seeds": seeds}
+
+
+def _url_value(name: str, text: str) -> Any:
+    """Return a URL option's text as its field's type."""
+    try:
+        if name in _URL_NUMBERS:
+            return float(text)
+        if name in _URL_INTEGERS:
+            return int(text)
+    except ValueError:
+        _refuse(f"URL option {name!r} is not a number")
+    if name in _URL_FLAGS:
+        if text.lower() not in _YES | _NO:
+            _refuse(f"URL option {name!r} is not true or false")
+        return text.lower() in _YES
+    if name not in _URL_TEXTS and not name.startswith("ssl_"):
+        _refuse(f"unknown URL option {name!r}")
+    return text

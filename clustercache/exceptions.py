@@ -1,0 +1,149 @@
+"""Every error of this package, under redis-py's own classes.
+
+    redis.RedisError
+    └── ClusterCacheError                       everything below; names command, slot, node, attempts
+        ├── ConfigurationError (+ ValueError)   a URL or an option is wrong; nothing was opened
+        ├── InvalidArgumentError (+ redis.DataError)    a call's arguments are wrong; nothing was sent
+        │   ├── UnsupportedCommandError         it would change a shared connection; names the right API
+        │   └── CrossSlotError (+ redis.exceptions.ClusterCrossSlotError)
+        ├── PartialError                        a split call succeeded for some keys (`outcomes`)
+        ├── DeadlineExceededError (+ redis.TimeoutError)
+        │   └── OutcomeUnknownError (+ redis.ConnectionError)   it may have been applied: look first
+        ├── PoolTimeoutError (+ redis.TimeoutError)     no connection came free in time
+        ├── ShardUnavailableError (+ redis.ConnectionError)     too many calls wait for a sick shard
+        ├── NoClusterError (+ redis.ConnectionError)    no seed gave a topology
+        ├── ClosedError (+ redis.ConnectionError)       the client was closed
+        └── AdminError                          building or checking a cluster failed
+            └── PlanError (+ ValueError)        the nodes given cannot make that cluster
+
+What a server answers with keeps redis-py's class (`ResponseError`, `AuthenticationError`, ...),
+so ``except redis.RedisError`` catches everything. Each error says `applied`: "no", when the
+command was certainly not executed, "maybe", when that cannot be known.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Literal
+
+import redis.exceptions as base
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+__all__ = [
+    "AdminError",
+    "ClosedError",
+    "ClusterCacheError",
+    "ConfigurationError",
+    "CrossSlotError",
+    "DeadlineExceededError",
+    "InvalidArgumentError",
+    "NoClusterError",
+    "OutcomeUnknownError",
+    "PartialError",
+    "PlanError",
+    "PoolTimeoutError",
+    "ShardUnavailableError",
+    "UnsupportedCommandError",
+]
+
+Applied = Literal["no", "maybe"]
+
+
+class ClusterCacheError(base.RedisError):
+    """Base of this package's errors.
+
+    Attributes:
+        command: The command's name, or "".
+        slot: The slot it was for, or None.
+        node: "host:port" of the node last asked, or "".
+        attempts: One line for each attempt: node, what came of it, seconds.
+        applied: "no" or "maybe".
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        command: str = "",
+        slot: int | None = None,
+        node: str = "",
+        attempts: Sequence[str] = (),
+        applied: Applied = "no",
+    ) -> None:
+        self.command = command
+        self.slot = slot
+        self.node = node
+        self.attempts = tuple(attempts)
+        self.applied: Applied = applied
+        super().__init__(message + self._where())
+
+    def _where(self) -> str:
+        facts = [self.command]
+        if self.slot is not None:
+            facts.append(f"slot {self.slot}")
+        facts.append(self.node)
+        where = ", ".join(fact for fact in facts if fact)
+        tried = "; ".join(self.attempts)
+        return (f" [{where}]" if where else "") + (f" (attempts: {tried})" if tried else "")
+
+
+class ConfigurationError(ClusterCacheError, ValueError):
+    """A URL or an option is wrong. Nothing was opened."""
+
+
+class InvalidArgumentError(ClusterCacheError, base.DataError):
+    """The arguments of a call are wrong. Nothing was sent."""
+
+
+class UnsupportedCommandError(InvalidArgumentError):
+    """The command would change the state of a shared connection; the message names the right API."""
+
+
+class CrossSlotError(InvalidArgumentError, base.ClusterCrossSlotError):
+    """The keys live in several slots and the command cannot be split; use a {hash tag}."""
+
+
+class DeadlineExceededError(ClusterCacheError, base.TimeoutError):
+    """The call's deadline passed with all its redirects, retries and waits."""
+
+
+class OutcomeUnknownError(DeadlineExceededError, base.ConnectionError):
+    """The command was sent and its reply was lost, and sending it twice could apply it twice."""
+
+
+class PoolTimeoutError(ClusterCacheError, base.TimeoutError):
+    """No connection came free within the deadline: raise max_connections or find who keeps them."""
+
+
+class ShardUnavailableError(ClusterCacheError, base.ConnectionError):
+    """As many calls as `max_waiting` allows wait for this shard already; this one did not wait."""
+
+
+class NoClusterError(ClusterCacheError, base.ConnectionError):
+    """None of the seeds gave a topology."""
+
+
+class ClosedError(ClusterCacheError, base.ConnectionError):
+    """The client was closed before or during the call."""
+
+
+class PartialError(ClusterCacheError):
+    """A call that was split by slot succeeded for some keys and failed for others.
+
+    Attributes:
+        outcomes: For each key, in the order given, its result or the exception. The keys are not
+            part of the message.
+    """
+
+    def __init__(self, message: str, outcomes: Mapping[Any, Any], **facts: Any) -> None:
+        super().__init__(message, **facts)
+        self.outcomes = outcomes
+
+
+class AdminError(ClusterCacheError):
+    """Building, changing or checking a cluster failed; the message says what was left done."""
+
+
+class PlanError(AdminError, ValueError):
+    """The nodes given cannot make the cluster asked for. Nothing was changed."""
