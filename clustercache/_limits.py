@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, NamedTuple
@@ -12,6 +13,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from clustercache.config import ClusterConfig, RetryPolicy
+
+
+jitter = random.random
+"""From 0 to 1; Python seeds it anew in a forked child."""
 
 
 class Limits(NamedTuple):

@@ -1,4 +1,4 @@
-"""What a client is told: addresses, credentials, limits. Frozen, checked once, never logged whole."""
+"""What a client is told: addresses, credentials, limits. Frozen, and checked once."""
 
 from __future__ import annotations
 

@@ -1,10 +1,10 @@
 """Every error of this package, under redis-py's own classes.
 
     redis.RedisError
-    └── ClusterCacheError                       everything below; names command, slot, node, attempts
+    └── ClusterCacheError                       below: command, slot, node, attempts
         ├── ConfigurationError (+ ValueError)   a URL or an option is wrong; nothing was opened
-        ├── InvalidArgumentError (+ redis.DataError)    a call's arguments are wrong; nothing was sent
-        │   ├── UnsupportedCommandError         it would change a shared connection; names the right API
+        ├── InvalidArgumentError (+ redis.DataError)    a call is wrong; nothing was sent
+        │   ├── UnsupportedCommandError         names the right API
         │   └── CrossSlotError (+ redis.exceptions.ClusterCrossSlotError)
         ├── PartialError                        a split call succeeded for some keys (`outcomes`)
         ├── DeadlineExceededError (+ redis.TimeoutError)
@@ -97,7 +97,7 @@ class InvalidArgumentError(ClusterCacheError, base.DataError):
 
 
 class UnsupportedCommandError(InvalidArgumentError):
-    """The command would change the state of a shared connection; the message names the right API."""
+    """It would change the state of a shared connection; the message names the right API."""
 
 
 class CrossSlotError(InvalidArgumentError, base.ClusterCrossSlotError):

@@ -22,7 +22,7 @@ class Address(NamedTuple):
         """Return the address in "host:port", "[v6]:port", "v6:port" or, with a default, "host".
 
         Args:
-            text: Host and port are parted at the last colon, as servers write IPv6 without brackets.
+            text: Parted at the last colon, for servers write IPv6 without brackets.
             default_host: Stands for an empty host (a server that does not know its own).
             default_port: Stands for a missing port; 0 means that a port is needed.
 

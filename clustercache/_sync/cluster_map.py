@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from clustercache._core import refresh, topology
 from clustercache._core.address import Address
 from clustercache._core.slots import SLOT_COUNT
+from clustercache._limits import jitter
 from clustercache._sync.health import Suspicion
 from clustercache._sync.helper import Helper
 from clustercache._sync.pool import Pool
@@ -75,7 +76,7 @@ class ClusterMap:
                     raise _no_cluster(failures)
                 failures = self._learn_from_seeds(min(left, self.config.socket_connect_timeout))
                 if self.topology is None:
-                    self.helper.rest(min(refresh.probe_pause(random.random()), max(left, 0)))
+                    self.helper.rest(min(refresh.probe_pause(jitter()), max(left, 0)))
         finally:
             self._first.release()
 

@@ -12,6 +12,7 @@ import select
 import socket
 import struct
 import threading
+from contextlib import suppress
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
@@ -34,7 +35,7 @@ _thread = threading.get_ident
 
 
 class NotSent(Exception):  # noqa: N818 - an event, not an error of the package
-    """The server cannot have got the whole command. `silent` tells a full buffer from a dead peer."""
+    """The server cannot have got the whole command; `silent`: it took no more data."""
 
     def __init__(self, reason: str, *, silent: bool = False) -> None:
         super().__init__(reason)
@@ -238,10 +239,8 @@ class Connection:
 
     def wake(self) -> None:
         """End whatever its owner waits for, from another thread."""
-        try:
+        with suppress(OSError):  # closed by its owner in the meantime, or by the server
             self._sock.shutdown(socket.SHUT_RDWR)
-        except OSError:
-            pass  # closed by its owner in the meantime, or by the server
 
     def fileno(self) -> int:
         """Return the socket's descriptor, for poll()."""

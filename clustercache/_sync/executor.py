@@ -6,7 +6,6 @@ follows, and this module does it.
 
 from __future__ import annotations
 
-import random
 import time
 from time import monotonic
 from typing import TYPE_CHECKING, Any
@@ -16,6 +15,7 @@ from clustercache._core.commands import Safety
 from clustercache._core.decisions import Attempt, Event, Trouble, Verb
 from clustercache._core.wire import ServerError
 from clustercache._failures import failure
+from clustercache._limits import jitter
 from clustercache._request import Failed, merged
 from clustercache._sync.connection import NoReply, NotSent, Refused, Silent
 from clustercache._sync.pool import Pool, PoolFull, Retired
@@ -57,7 +57,7 @@ class Executor:
                 request.call,
                 history,
                 backoff=(request.limits.retry.backoff_base, request.limits.retry.backoff_cap),
-                jitter=random.random(),
+                jitter=jitter(),
             )
             if decision.verb is Verb.SPLIT:
                 singles = request.by_key()
@@ -154,7 +154,7 @@ class Executor:
         """Read the reply, unless `trouble` came first, and give the connection back or close it."""
         try:
             if trouble is not None and not isinstance(trouble, Silent):
-                raise trouble
+                raise trouble  # noqa: TRY301 - one place tells what a lease ended in
             if trouble is not None:
                 self.silence(pool, request)
             reply = self.read(pool, connection, request)

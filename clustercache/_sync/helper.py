@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import logging
 import os
-import random
 import threading
 import weakref
 from time import monotonic
@@ -15,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from clustercache._core.refresh import RefreshPolicy, probe_pause
 from clustercache._core.wire import ServerError
+from clustercache._limits import jitter
 from clustercache._sync.probe import LifeProbe, Probe, ViewProbe
 
 if TYPE_CHECKING:
@@ -92,7 +92,7 @@ class Helper:
                     break
             try:
                 self._turn()
-            except Exception:  # the thread must live as long as somebody waits for it
+            except Exception:  # noqa: BLE001 - it must live as long as somebody waits for it
                 _log.exception("helper_failed")
                 self.rest(probe_pause(1.0))
         for probe in probes:
@@ -109,12 +109,12 @@ class Helper:
         elif due is not None and not suspicions:
             self.rest(due)
         if self._map.suspicions:
-            self.rest(probe_pause(random.random()))
+            self.rest(probe_pause(jitter()))
 
     def _refresh(self) -> None:
         nodes = len(self._map.topology.nodes) if self._map.topology else 1
         with self._lock:
-            hints = self._policy.begin(monotonic(), nodes, random.random())
+            hints = self._policy.begin(monotonic(), nodes, jitter())
         self._map.refresh(hints)
 
     def _watch(self, suspicion: Suspicion) -> None:

@@ -114,14 +114,13 @@ class Pool:
                 connection = self.idle.pop()
             except IndexError:
                 opened = self._open_or_wait(deadline)
-                if opened is None:
-                    continue
-                return opened
-            if peek or monotonic() - connection.idle_since > STALE_AFTER:
-                if connection.is_stale():
-                    self.discard(connection)
-                    continue
-            return connection
+                if opened is not None:
+                    return opened
+                continue
+            idle = monotonic() - connection.idle_since
+            if not (peek or idle > STALE_AFTER) or not connection.is_stale():
+                return connection
+            self.discard(connection)
 
     def _open_or_wait(self, deadline: float) -> Connection | None:
         place = object()

@@ -380,7 +380,7 @@ def test_an_entry_tells_whether_it_can_block():
     [
         ("DBSIZE", Route.PRIMARIES, Merge.SUM),
         ("KEYS", Route.PRIMARIES, Merge.UNION),
-        ("SCAN", Route.PRIMARIES, Merge.NONE),
+        ("SCAN", Route.PRIMARIES, Merge.CURSORS),
         ("FLUSHALL", Route.PRIMARIES, Merge.ALL),
         ("SCRIPT LOAD", Route.PRIMARIES, Merge.ALL),
         ("SCRIPT EXISTS", Route.PRIMARIES, Merge.AND),
