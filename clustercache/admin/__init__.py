@@ -1,0 +1,1 @@
+"""Build a cluster, check it and look into it."""
