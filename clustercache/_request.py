@@ -47,7 +47,7 @@ class Failed(NamedTuple):
 class Request:
     """One command to one slot (or, with `target`, to one node), packed."""
 
-    __slots__ = ("call", "data", "deadline", "limits", "part", "slot", "spec", "target")
+    __slots__ = ("call", "data", "deadline", "decode", "limits", "part", "slot", "spec", "target")
 
     def __init__(
         self,
@@ -59,6 +59,7 @@ class Request:
         limits: Limits,
         deadline: float,
         target: Address | None = None,
+        decode: bool = True,
     ) -> None:
         """Pack the command.
 
@@ -70,6 +71,7 @@ class Request:
             limits: The call's deadline in seconds, and what is sent again.
             deadline: When it passes, in monotonic seconds.
             target: The node it is for, whatever the map says.
+            decode: False gives the reply's strings as bytes, whatever the configuration.
         """
         self.spec = spec
         self.part = part
@@ -80,6 +82,7 @@ class Request:
         self.limits = limits
         self.deadline = deadline
         self.target = target
+        self.decode = decode
 
     def to(self, *, slot: int | None = None, target: Address | None = None) -> Request:
         """Return the same command for another slot or node."""
@@ -98,6 +101,7 @@ class Request:
             limits=self.limits,
             deadline=self.deadline,
             target=target,
+            decode=self.decode,
         )
 
     def facts(self, node: Address | None) -> dict[str, Any]:
@@ -138,7 +142,12 @@ def _unsendable(error: Exception) -> str:
 
 
 def requests_for(
-    spec: CommandSpec, args: Sequence[Any], limits: Limits, deadline: float
+    spec: CommandSpec,
+    args: Sequence[Any],
+    limits: Limits,
+    deadline: float,
+    *,
+    decode: bool = True,
 ) -> list[Request]:
     """Return the requests of a checked call that follows its keys; one without keys has no slot.
 
@@ -165,6 +174,7 @@ def requests_for(
             safety=safety,
             limits=limits,
             deadline=deadline,
+            decode=decode,
         )
         for part in parts
     ]

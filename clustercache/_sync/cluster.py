@@ -26,7 +26,7 @@ from clustercache._sync.batches import Batches
 from clustercache._sync.cluster_map import ClusterMap
 from clustercache._sync.connection import NoReply, NotSent, Silent
 from clustercache._sync.executor import Executor
-from clustercache._sync.pool import STALE_AFTER
+from clustercache._sync.pool import STALE_AFTER, Stale
 from clustercache._targets import addresses_of
 
 if TYPE_CHECKING:
@@ -66,6 +66,10 @@ _DIRECT = {
     and not spec.refused
     and not spec.blocking
 }
+
+
+_SPECIAL = frozenset({"target_nodes", EMPTY_RESPONSE, NEVER_DECODE})
+_NOT_FOR_CALLBACKS = _SPECIAL | {"keys"}
 
 
 class Cluster(Commands):
@@ -130,50 +134,57 @@ class Cluster(Commands):
             slot = key_slot(args[place])
             data = wire.pack(args)
             pool: Any = self._map.slots[slot]
-            if pool.suspicion is not None or self._limited() is not None or options:
+            if pool.suspicion is not None or self._limited() is not None:
+                return self._execute(args, options)
+            if options and not _SPECIAL.isdisjoint(options):
                 return self._execute(args, options)
             connection = pool.idle.pop()
         except (LookupError, TypeError, AttributeError, UnicodeError):
             # Not the plain case, or no idle connection: nothing was sent.
             return self._execute(args, options)
-        now = monotonic()
-        if (
-            now - connection.idle_since > STALE_AFTER or len(args) >= risky
-        ) and connection.is_stale():
-            pool.discard(connection)
-            return self._execute(args, options)
         try:
+            now = monotonic()
+            fresh = now - connection.idle_since < STALE_AFTER and len(args) < risky
+            if not fresh and connection.is_stale():
+                raise Stale  # noqa: TRY301
             reply = connection.exchange(data, now + self._deadline)
-        except (NotSent, NoReply, Silent) as error:
-            return self._resume(args, pool, connection, error, now)
+        except (Stale, NotSent, NoReply, Silent) as error:
+            return self._resume(args, options, (pool, connection, error))
         except BaseException:
             pool.discard(connection)
             raise
         pool.last_round_trip = monotonic() - now
         pool.release(connection)
         if type(reply) is ServerError:
-            return self._resume(args, pool, None, reply, now)
+            return self._resume(args, options, (pool, None, reply))
         callback = self._callbacks.get(args[0])
-        return reply if callback is None else callback(reply)
+        if callback is None:
+            return reply
+        options.pop("keys", None)
+        return callback(reply, **options)
 
     def _resume(
-        self, args: Any, pool: Pool, connection: Connection | None, error: Exception, began: float
+        self,
+        args: Any,
+        options: dict[str, Any],
+        attempt: tuple[Pool, Connection | None, Exception],
     ) -> Any:
         """Go on with a direct call after its first attempt, with the whole table of decisions."""
+        limits = self._limits.in_force()
         spec, args = checked(args)
-        request = requests_for(spec, args, self._limits.in_force(), began + self._deadline)[0]
-        first = self._executor.first(request, pool, connection, error)
+        request = requests_for(spec, args, limits, monotonic() + limits.deadline)[0]
+        first = self._executor.first(request, *attempt)
         reply = self._executor.run(request, first) if type(first) is Failed else first
-        return self._result(spec, reply, {})
+        return self._result(spec, reply, options)
 
     def _execute(self, args: Any, options: dict[str, Any]) -> Any:
         """Do what `execute_command` says, for every kind of command."""
         limits = self._limits.in_force()
         deadline = monotonic() + limits.deadline
-        options.pop("keys", None)
         targets = options.pop("target_nodes", None)
+        decode = NEVER_DECODE not in options
         spec, args = checked(args)
-        requests = requests_for(spec, args, limits, deadline)
+        requests = requests_for(spec, args, limits, deadline, decode=decode)
         if targets is not None or (
             spec.route in {Route.PRIMARIES, Route.NODES} and requests[0].slot is None
         ):
@@ -208,16 +219,17 @@ class Cluster(Commands):
         failed = next((reply for reply in replies if isinstance(reply, Exception)), None)
         if failed is not None:
             raise failed
-        results = [self._result(spec, reply, dict(options)) for reply in replies]
+        results = [self._result(spec, reply, options) for reply in replies]
         merge = spec.merge if spec.route in {Route.PRIMARIES, Route.NODES} else Merge.NONE
         by_node = dict(zip(names, results, strict=True))
         return merge_nodes(merge, by_node)
 
     def _result(self, spec: CommandSpec, reply: Any, options: dict[str, Any]) -> Any:
-        options.pop(EMPTY_RESPONSE, None)
-        options.pop(NEVER_DECODE, None)
         callback = self._callbacks.get(spec.name)
-        return reply if callback is None else callback(reply, **options)
+        if callback is None:
+            return reply
+        rest = {name: value for name, value in options.items() if name not in _NOT_FOR_CALLBACKS}
+        return callback(reply, **rest)
 
     # Limits -----------------------------------------------------------------------------------
 

@@ -62,6 +62,7 @@ class Connection:
     """A socket, its reader, and how long it is patient. One owner at a time."""
 
     __slots__ = (
+        "__weakref__",
         "_patience_ms",
         "_poll_in",
         "_polls",
@@ -199,10 +200,10 @@ class Connection:
         poll.register(self._sock, select.POLLOUT)
         return bool(poll.poll(self._patience_ms))
 
-    def read(self, deadline: float) -> Any:
-        """Return the next reply; see `exchange` for what is raised."""
+    def read(self, deadline: float, *, decode: bool = True) -> Any:
+        """Return the next reply, its strings as bytes unless `decode`; see `exchange`."""
         reader = self._reader
-        reply = reader.gets()
+        reply = reader.gets(decode)
         try:
             while reply is INCOMPLETE or type(reply) is wire.Push:
                 if not self._polls and _thread() == _main_thread:
@@ -212,7 +213,7 @@ class Connection:
                     msg = "the node closed the connection"
                     raise NoReply(msg)
                 reader.feed(data)
-                reply = reader.gets()
+                reply = reader.gets(decode)
                 if reply is INCOMPLETE and monotonic() > deadline:
                     raise TimeoutError  # noqa: TRY301 - one place turns silence into Silent
         except (BlockingIOError, TimeoutError) as error:
@@ -250,6 +251,11 @@ class Connection:
         """Close without a word; the other end of a forked socket is not disturbed."""
         self.closed = True
         self._sock.close()
+
+    def __del__(self) -> None:
+        """Close what an exception made its owner lose."""
+        with suppress(AttributeError):
+            self._sock.close()
 
     def call(self, *args: Any, timeout: float = 5.0) -> Any:
         """Send one command and return its reply, for administration and probes.

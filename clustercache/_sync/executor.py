@@ -18,7 +18,7 @@ from clustercache._failures import failure
 from clustercache._limits import jitter
 from clustercache._request import Failed, merged
 from clustercache._sync.connection import NoReply, NotSent, Refused, Silent
-from clustercache._sync.pool import Pool, PoolFull, Retired
+from clustercache._sync.pool import Pool, PoolFull, Retired, Stale
 from clustercache.exceptions import PoolTimeoutError, ShardUnavailableError
 
 if TYPE_CHECKING:
@@ -195,7 +195,7 @@ class Executor:
         """
         while True:
             try:
-                return connection.read(request.deadline)
+                return connection.read(request.deadline, decode=request.decode)
             except Silent:
                 left = request.deadline - monotonic()
                 if left <= 0:
@@ -224,6 +224,9 @@ class Executor:
         if isinstance(error, ServerError):
             return self.judged(error, pool)
         assert connection is not None  # noqa: S101 - only a reply gives its connection back
+        if isinstance(error, Stale):
+            pool.discard(connection)
+            return self._attempt(request, None, asking=False)
         return self._finish(pool, connection, request, error)
 
     def captured(self, request: Request, first: Failed | None = None) -> Any:

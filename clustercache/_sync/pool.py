@@ -8,6 +8,7 @@ itself first and looks for idle connections afterwards, so that neither can miss
 from __future__ import annotations
 
 import threading
+import weakref
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
@@ -32,6 +33,10 @@ class Retired(Exception):  # noqa: N818
     """The node left the cluster, or the client was closed: route again."""
 
 
+class Stale(Exception):  # noqa: N818
+    """The idle connection was closed by its server: nothing was sent on it."""
+
+
 class Pool:
     """All connections to the node at `address`."""
 
@@ -39,6 +44,7 @@ class Pool:
         "_changed",
         "_config",
         "_everyone",
+        "_opening",
         "_target",
         "_tls",
         "address",
@@ -79,13 +85,14 @@ class Pool:
         self._tls = tls
         self._target = target or address
         self._changed = threading.Condition(threading.Lock())
-        # Leases that are being opened count, too: their place is held by a placeholder.
-        self._everyone: set[object] = set()
+        self._opening = 0
+        # Weak, so that a lease which an exception made its owner lose frees its place.
+        self._everyone: weakref.WeakSet[Connection] = weakref.WeakSet()
 
     @property
     def size(self) -> int:
         """How many connections are open or being opened."""
-        return len(self._everyone)
+        return len(self._everyone) + self._opening
 
     def stats(self) -> dict[str, Any]:
         """Return what happened here; see `Cluster.stats`."""
@@ -123,21 +130,21 @@ class Pool:
             self.discard(connection)
 
     def _open_or_wait(self, deadline: float) -> Connection | None:
-        place = object()
         with self._changed:
             if self.retired:
                 raise Retired
-            if len(self._everyone) >= self._config.max_connections:
+            if self.size >= self._config.max_connections:
                 self._wait(deadline)
                 return None
-            self._everyone.add(place)
+            self._opening += 1
         try:
             limit = min(self._config.socket_connect_timeout, max(deadline - monotonic(), 0.001))
             connection = Connection(self._target, self._config, tls=self._tls, timeout=limit)
             self._everyone.add(connection)
         finally:
-            self._everyone.discard(place)
-            self._notify()
+            with self._changed:
+                self._opening -= 1
+                self._changed.notify()
         return connection
 
     def _wait(self, deadline: float) -> None:
@@ -183,8 +190,7 @@ class Pool:
     def wake(self) -> None:
         """End what every lease of this pool waits for."""
         for connection in list(self._everyone):
-            if isinstance(connection, Connection):
-                connection.wake()
+            connection.wake()
 
     def retire(self) -> None:
         """Let what is under way finish, and open nothing more."""
@@ -197,7 +203,6 @@ class Pool:
         """Close this process's copies of the sockets of the parent, without touching its talks."""
         self.retired = True
         for connection in list(self._everyone):
-            if isinstance(connection, Connection):
-                connection.close()
+            connection.close()
         self.idle.clear()
         self._everyone.clear()
