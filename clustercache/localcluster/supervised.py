@@ -71,7 +71,7 @@ class Supervised:
         self._ask(do="start", name=name, argv=argv, cwd=str(cwd), log=str(log))
 
     def signal(self, name: str, number: int, *, wait: float = 0.0) -> bool:
-        """Send a signal, give it `wait` seconds to take effect, and tell whether the server lives."""
+        """Send a signal, give it `wait` seconds to take effect, and tell if the server lives."""
         return bool(self._ask(do="signal", name=name, number=int(number), wait=wait)["alive"])
 
     def end(self, name: str, grace: float = 5.0) -> None:
