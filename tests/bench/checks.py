@@ -1,0 +1,46 @@
+"""Whether a contender's operations do what they say. Nothing is timed here."""
+
+from __future__ import annotations
+
+from tests.bench.works import GROUPS, KEYS, VALUES
+
+
+class WrongError(Exception):
+    """A contender did not do what it was asked to."""
+
+
+def fill(put):
+    """Write all keys."""
+    for key, value in VALUES.items():
+        put(key, value)
+
+
+def check_get(get, referee):
+    fill(referee.set)
+    for key in KEYS:
+        if get(key) != VALUES[key]:
+            raise WrongError(f"GET {key} returned something else than its value")
+
+
+def check_set(put, referee):
+    """Each key gets a value that only this check writes; an independent client reads it."""
+    fill(referee.set)
+    for key in KEYS:
+        put(key, b"set by the check of " + key.encode())
+        if referee.get(key) != b"set by the check of " + key.encode():
+            raise WrongError(f"SET {key} did not set it")
+    fill(put)
+    check_get(referee.get, referee)
+
+
+def check_mget(mget, referee):
+    fill(referee.set)
+    for group in GROUPS:
+        backwards = group[::-1]
+        if list(mget(backwards)) != [VALUES[key] for key in backwards]:
+            raise WrongError(f"MGET of {len(group)} keys returned something else than their values")
+    if list(mget(["bench:absent", KEYS[0]])) != [None, VALUES[KEYS[0]]]:
+        raise WrongError("MGET of an absent key did not return None in its place")
+
+
+CHECKS = {"get": check_get, "set": check_set, "mget": check_mget}

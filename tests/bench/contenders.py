@@ -1,0 +1,105 @@
+"""Who is measured. A new contender is a `Contender` in `CONTENDERS`, and a function to connect it.
+
+Each is used as its own constructor makes it, and imported only in its own process.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from tests.bench.floor import Floor
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+@dataclass(frozen=True, slots=True)
+class Contender:
+    """One client.
+
+    Attributes:
+        name: For the command line and the report.
+        connect: Returns its session, given the (host, port) of one node.
+        packages: The distributions whose versions matter.
+    """
+
+    name: str
+    connect: Callable[[tuple[str, int]], Session]
+    packages: tuple[str, ...]
+
+
+class Session:
+    """A connected client that all threads share."""
+
+    def __init__(self, client, **operations):
+        self._client = client
+        self._operations = operations
+
+    def operation(self, name, thread):
+        """Return the function that does an operation in this thread (counted from 0)."""
+        return self._operations[name]
+
+    def close(self):
+        self._client.close()
+
+
+class FloorSession:
+    """A set of sockets for each thread."""
+
+    def __init__(self, address):
+        self._address = address
+        self._floors = []
+
+    def operation(self, name, thread):
+        while len(self._floors) <= thread:
+            self._floors.append(Floor(self._address))
+        return getattr(self._floors[thread], name)
+
+    def close(self):
+        for floor in self._floors:
+            floor.close()
+
+
+def _url(address):
+    return f"redis://{address[0]}:{address[1]}"
+
+
+def _clustercache(address):
+    from clustercache import Cluster
+
+    client = Cluster.from_url(_url(address))
+    return Session(client, get=client.get, set=client.set, mget=client.mget)
+
+
+def _redis_py(address):
+    from redis.cluster import RedisCluster
+
+    client = RedisCluster.from_url(_url(address))
+    return Session(client, get=client.get, set=client.set, mget=client.mget_nonatomic)
+
+
+def _valkey_py(address):
+    from valkey.cluster import ValkeyCluster
+
+    client = ValkeyCluster.from_url(_url(address))
+    return Session(client, get=client.get, set=client.set, mget=client.mget_nonatomic)
+
+
+def _valkey_glide(address):
+    from glide_sync import GlideClusterClient, GlideClusterClientConfiguration, NodeAddress
+
+    # Its default of 250 ms is short of what a busy machine may need; it costs nothing to wait.
+    config = GlideClusterClientConfiguration([NodeAddress(*address)], request_timeout=5000)
+    client = GlideClusterClient.create(config)
+    return Session(client, get=client.get, set=client.set, mget=client.mget)
+
+
+FLOOR = "floor"
+CONTENDERS = [
+    Contender(FLOOR, FloorSession, ("hiredis",)),
+    Contender("clustercache", _clustercache, ("clustercache", "hiredis", "redis")),
+    Contender("redis-py", _redis_py, ("redis", "hiredis")),
+    Contender("valkey-py", _valkey_py, ("valkey", "libvalkey")),
+    Contender("valkey-glide", _valkey_glide, ("valkey-glide-sync",)),
+]
