@@ -29,7 +29,10 @@ class _Link:
         gets = self.reader.gets
         reply = gets()
         while reply is Ellipsis:
-            self.reader.feed(self.recv(_READ_SIZE))
+            data = self.recv(_READ_SIZE)
+            if not data:
+                raise ConnectionError("the node closed the connection")
+            self.reader.feed(data)
             reply = gets()
         if isinstance(reply, hiredis.ReplyError):
             raise reply
@@ -41,9 +44,9 @@ class Floor:
 
     def __init__(self, address):
         first = _Link(address)
-        first.send(hiredis.pack_command(("CLUSTER", "SLOTS")))
-        ranges = first.read()
-        first.sock.close()
+        with first.sock:
+            first.send(hiredis.pack_command(("CLUSTER", "SLOTS")))
+            ranges = first.read()
         self._links = {}
         self._table = [None] * 16384
         for start, end, (host, port, *_), *_ in ranges:

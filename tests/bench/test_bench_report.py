@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import socket
+import threading
 from datetime import UTC, datetime
 
 import pytest
 
 from tests.bench import checks, report
 from tests.bench.contenders import CONTENDERS, Contender, Session
+from tests.bench.floor import Floor
 from tests.bench.rounds import Row, measure
 from tests.bench.worker import answer
 from tests.bench.works import KEYS, VALUES, WORKS
@@ -123,6 +126,21 @@ def test_a_work_runs_its_operation(work):
 def test_an_operation_that_does_not_do_its_work_is_caught(operation, lie):
     with pytest.raises(checks.WrongError):
         checks.CHECKS[operation](lie, Store())
+
+
+def test_the_floor_ends_when_its_server_does():
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def accept_and_close():
+            taken, _ = server.accept()
+            taken.recv(1000)
+            taken.close()
+
+        node = threading.Thread(target=accept_and_close)
+        node.start()
+        with pytest.raises(ConnectionError, match="closed"):
+            Floor(server.getsockname())
+        node.join()
 
 
 def test_every_work_has_a_check_and_every_name_is_its_own():
