@@ -280,10 +280,10 @@ def parse_view(slots: Sequence[Any], nodes: str | None, asked: Address) -> View:
     Raises:
         ValueError: The reply has not the form that the specification gives.
     """
-    facts = parse_nodes(nodes) if nodes else {}
     shards: dict[str, Shard] = {}
     claims = []
     try:
+        facts = parse_nodes(nodes) if nodes else {}
         for start, end, primary, *replicas in slots:
             members = [_node(entry, facts, asked) for entry in (primary, *replicas)]
             first = members[0]
@@ -293,7 +293,7 @@ def parse_view(slots: Sequence[Any], nodes: str | None, asked: Address) -> View:
                 shard = shards[first.id] = Shard(first, tuple(members[1:]), epoch)
             claims.append(Claim(start, end, shard))
     except (TypeError, IndexError, KeyError) as error:
-        msg = f"{asked} answered CLUSTER SLOTS in an unknown form"
+        msg = f"{asked} answered CLUSTER SLOTS or NODES in an unknown form"
         raise ValueError(msg) from error
     claims.sort(key=lambda claim: claim.start)
     return View(asked, tuple(claims))
