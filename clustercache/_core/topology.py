@@ -130,8 +130,8 @@ class Topology:
             if promoted is not None:
                 rest = tuple(node for node in owner.nodes if node is not promoted)
                 return self._replacing(owner, replace(owner, primary=promoted, replicas=rest))
-        target = self.shard_at(address)
-        if target is None or target.primary.address != address:
+        target = next((s for s in self.shards if s.primary.address == address), None)
+        if target is None:
             target = Shard(self.nodes.get(address, Node(address)))
         slots = list(self.slots)
         slots[slot] = target
