@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from clustercache._core.address import Address
 from clustercache._core.commands import Safety
+from clustercache._core.slots import SLOT_COUNT
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -158,7 +159,8 @@ def classify(error: ServerError, node: Address) -> Event:
         return Event(trouble, node)
     try:
         _, slot, target = error.text.split(" ")[:3]
-        return Event(trouble, node, Address.parse(target, default_host=node.host), int(slot))
+        to = Address.parse(target, default_host=node.host)
+        return Event(trouble, node, to, range(SLOT_COUNT).index(int(slot)))
     except ValueError:
         return Event(Trouble.ERROR, node)
 
