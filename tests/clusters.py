@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import uuid
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,26 @@ import pytest
 from clustercache.localcluster import LocalCluster, installed_servers
 
 INSTALLED = {server.name: server for server in installed_servers()}
+
+
+_MARK = f"CLUSTERCACHE_TEST_SESSION={uuid.uuid4()}"
+
+
+@pytest.fixture(scope="session", autouse=True)
+def nothing_left_behind():
+    """Fail the session if a server or supervisor of its own outlives it."""
+    os.environ.update([_MARK.split("=")])
+    yield
+    left = []
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            command = (process / "cmdline").read_bytes().replace(b"\0", b" ").decode()
+            if _MARK.encode() in (process / "environ").read_bytes().split(b"\0"):
+                left.append(f"{process.name} {command}")
+        except OSError:
+            continue  # gone meanwhile, or somebody else's
+    left = [one for one in left if "server.conf" in one or "supervisor.py" in one]
+    assert not left, f"still running: {left}"
 
 
 @pytest.fixture(scope="module")

@@ -6,6 +6,8 @@ import os
 
 from hypothesis import settings
 
+from tests.clusters import cluster, nothing_left_behind  # noqa: F401 - fixtures for all
+
 # A shared machine is slow at times, which is no property of the code under test; a failure in CI
 # must be reproducible from its output alone.
 settings.register_profile("default", deadline=None, print_blob=True)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from clustercache._core.slots import SLOT_COUNT
 from clustercache.admin.facts import server_name
-from clustercache.admin.nodes_text import SlotRange
+from clustercache.admin.nodes_text import SlotRange, amount
 from clustercache.admin.plan import LEAST_PRIMARIES
 from clustercache.admin.reports import CheckReport, Finding
 
@@ -63,7 +63,7 @@ def ranges(slots: Iterable[int]) -> list[SlotRange]:
 
 def _text(slots: Iterable[int]) -> str:
     parts = ranges(slots)
-    more = f" and {len(parts) - 8} more ranges" if len(parts) > 8 else ""
+    more = f" and {amount(len(parts) - 8, 'more range')}" if len(parts) > 8 else ""
     return ", ".join(map(str, parts[:8])) + more
 
 
@@ -100,7 +100,7 @@ def _reachability(collected: Collected) -> Iterator[Finding]:
 def _coverage(collected: Collected, owners: list[str]) -> Iterator[Finding]:
     bare = [slot for slot, owner in enumerate(owners) if not owner]
     if bare:
-        message = f"{len(bare)} slots have no owner: {_text(bare)}"
+        message = f"{amount(len(bare), 'slot')} without an owner: {_text(bare)}"
         yield Finding("error", "uncovered-slots", message)
     dead: dict[str, list[int]] = defaultdict(list)
     for slot, owner in enumerate(owners):
@@ -108,7 +108,7 @@ def _coverage(collected: Collected, owners: list[str]) -> Iterator[Finding]:
             dead[owner].append(slot)
     for owner, slots in dead.items():
         name = collected.name(owner)
-        message = f"{len(slots)} slots are served by {name}, which does not answer: {_text(slots)}"
+        message = f"{name} does not answer and serves {amount(len(slots), 'slot')}: {_text(slots)}"
         yield Finding("error", "slots-down", message, (name,))
 
 
@@ -128,8 +128,8 @@ def _agreement(collected: Collected) -> Iterator[Finding]:
 
 def _open_slots(collected: Collected) -> Iterator[Finding]:
     for node_id, answer in collected.answers.items():
-        if answer.view is None:
-            continue
+        if answer.view is None or not answer.view.myself.is_primary:
+            continue  # Valkey 9 tells replicas too
         name = collected.name(node_id)
         for verb, moves in (
             ("leaves {0} for {1}", answer.view.myself.migrating),
@@ -172,13 +172,14 @@ def _replicas(collected: Collected, primaries: set[str], wanted: int) -> Iterato
     for node_id in sorted(primaries, key=collected.name):
         if working[node_id] < wanted:
             name = collected.name(node_id)
-            message = f"primary {name} has {working[node_id]} working replicas; {wanted} wanted"
+            has = amount(working[node_id], "working replica")
+            message = f"primary {name} has {has}; {wanted} wanted"
             yield Finding("warning", "missing-replica", message, (name,))
 
 
 def _hosts(collected: Collected, primaries: set[str]) -> Iterator[Finding]:
     if 0 < len(primaries) < LEAST_PRIMARIES:
-        message = f"{len(primaries)} primaries have no majority without one: use three or more"
+        message = "two primaries or one have no majority when one fails: use three or more"
         yield Finding("warning", "few-primaries", message)
     host = {node_id: line.address.host for node_id, line in collected.lines.items()}
     if len(set(host.values())) == 1:

@@ -26,6 +26,11 @@ class SlotRange(NamedTuple):
         return self.end - self.start + 1
 
 
+def amount(number: int, one: str, many: str = "") -> str:
+    """Return a number with its noun, as "1 slot" and "2 slots"."""
+    return f"{number} {one if number == 1 else many or one + 's'}"
+
+
 @dataclass(frozen=True, slots=True)
 class NodeLine:
     """One node in one node's view.

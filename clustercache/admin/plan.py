@@ -9,14 +9,14 @@ Source: Redis Cluster specification, "Key distribution model".
 
 from __future__ import annotations
 
-import ipaddress
 from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from clustercache._core.slots import SLOT_COUNT
-from clustercache.admin.nodes_text import SlotRange
+from clustercache.admin.nodes_text import SlotRange, amount
 from clustercache.admin.placement import assign, deal
+from clustercache.admin.requirements import check_nodes, check_shard
 from clustercache.exceptions import PlanError
 
 if TYPE_CHECKING:
@@ -54,6 +54,11 @@ class NodeFacts:
     known: frozenset[str] = frozenset()
     bus_port: int = 0
     version: tuple[int, ...] = ()
+
+    @property
+    def place(self) -> str:
+        """What fails together with it: its host."""
+        return self.host or self.address.host
 
     @property
     def is_blank(self) -> bool:
@@ -139,9 +144,9 @@ def plan(nodes: Sequence[NodeFacts], replicas: int = 1, primaries: int | None = 
     Raises:
         PlanError: These nodes cannot make that cluster; nothing was changed.
     """
-    _check_nodes(nodes)
+    check_nodes(nodes)
     count = _count_primaries(len(nodes), replicas, primaries)
-    hosts = [node.host or node.address.host for node in nodes]
+    hosts = [node.place for node in nodes]
     order = deal(hosts)
     first, rest = order[:count], order[count:]
     groups = assign([hosts[i] for i in first], [hosts[i] for i in rest])
@@ -150,7 +155,7 @@ def plan(nodes: Sequence[NodeFacts], replicas: int = 1, primaries: int | None = 
         for index, slots, group in zip(first, share_slots(count), groups, strict=True)
     )
     for shard in shards:
-        _check_state(shard, {node.node_id for node in nodes})
+        check_shard(shard, {node.node_id for node in nodes})
     resumes = not all(node.is_blank for node in nodes)
     return Plan(shards, tuple(_warnings(shards)), resumes)
 
@@ -162,104 +167,28 @@ def _count_primaries(nodes: int, replicas: int, wanted: int | None) -> int:
     needed = count * (replicas + 1)
     if nodes < needed or (not replicas and wanted is not None and nodes > needed):
         raise PlanError(
-            f"{needed} nodes are needed for {_amount(count, 'primary', 'primaries')} with "
-            f"{_amount(replicas, 'replica', 'replicas')} each; {nodes} were given"
+            f"{needed} nodes are needed for {amount(count, 'primary', 'primaries')} with "
+            f"{amount(replicas, 'replica')} each; {nodes} were given"
         )
     return count
 
 
-def _amount(number: int, one: str, many: str) -> str:
-    return f"{number} {one if number == 1 else many}"
-
-
-def _check_nodes(nodes: Sequence[NodeFacts]) -> None:
-    addresses = Counter(node.address for node in nodes)
-    for address, times in addresses.items():
-        if times > 1:
-            raise PlanError(f"{address} was given {times} times; give each node once")
-    for node in nodes:
-        if not node.cluster_enabled:
-            raise PlanError(
-                f"{node.address} has cluster mode off: set cluster-enabled yes and restart it"
-            )
-    seen: dict[str, NodeFacts] = {}
-    for node in nodes:
-        twin = seen.setdefault(node.node_id, node)
-        if twin is not node:
-            raise PlanError(f"{twin.address} and {node.address} are one and the same node")
-    local = [node.address for node in nodes if _is_loopback(node)]
-    if 0 < len(local) < len(nodes):
-        raise PlanError(
-            f"{local[0]} is a loopback address, by which nodes on other hosts cannot reach it: "
-            "give the address that they use"
-        )
-
-
-def _is_loopback(node: NodeFacts) -> bool:
-    host = node.host or node.address.host
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
-
-
-def _check_state(shard: PlannedShard, ids: set[str]) -> None:
-    """Refuse a node that holds anything but a part of this very plan."""
-    for node in (shard.primary, *shard.replicas):
-        strangers = len(node.known - ids)
-        if strangers:
-            raise PlanError(
-                f"{node.address} knows {strangers} other nodes that were not given: it belongs to "
-                "a cluster; take it out of there and CLUSTER RESET it first"
-            )
-    primary = shard.primary
-    if primary.primary_id:
-        raise PlanError(f"{primary.address} is a replica already, and was to be a primary")
-    wrong = [s for s in primary.slots if s.start < shard.slots.start or s.end > shard.slots.end]
-    if wrong:
-        raise PlanError(
-            f"{primary.address} serves slots {wrong[0]} already, and was to serve {shard.slots}"
-        )
-    finished = primary.slots == (shard.slots,) and (primary.known or len(ids) == 1)
-    _check_empty(primary, ours=bool(finished))
-    for replica in shard.replicas:
-        if replica.slots:
-            raise PlanError(
-                f"{replica.address} serves slots {replica.slots[0]} already, and was to be a "
-                f"replica of {primary.address}"
-            )
-        if replica.primary_id not in {"", primary.node_id}:
-            raise PlanError(
-                f"{replica.address} is a replica of another node already, and was to be one of "
-                f"{primary.address}"
-            )
-        _check_empty(replica, ours=bool(replica.primary_id))
-
-
-def _check_empty(node: NodeFacts, *, ours: bool) -> None:
-    if node.keys and not ours:
-        raise PlanError(
-            f"{node.address} is not empty: it holds {node.keys} keys (FLUSHALL would delete them)"
-        )
-
-
 def _warnings(shards: Sequence[PlannedShard]) -> list[str]:
     found = []
-    hosts = Counter(shard.primary.host or shard.primary.address.host for shard in shards)
-    everywhere = {node.host or node.address.host for shard in shards for node in shard.replicas}
+    hosts = Counter(shard.primary.place for shard in shards)
+    everywhere = {node.place for shard in shards for node in shard.replicas}
     if len({*hosts, *everywhere}) == 1:
         return ["all nodes are on one host: losing it loses the cluster"]
     for shard in shards:
-        home = shard.primary.host or shard.primary.address.host
         found += [
             f"{replica.address} is on the same host as its primary {shard.primary.address}"
             for replica in shard.replicas
-            if (replica.host or replica.address.host) == home
+            if replica.place == shard.primary.place
         ]
     host, most = hosts.most_common(1)[0]
     if most * 2 >= len(shards) > 1:
         found.append(
-            f"{most} of {len(shards)} primaries are on {host}: without it, no majority is left "
-            "to promote replicas"
+            f"{most} of {len(shards)} primaries are on {host}: without it, no majority is left to "
+            "promote replicas"
         )
     return found

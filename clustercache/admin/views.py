@@ -90,7 +90,7 @@ def why_not_ready(views: Sequence[NodeView], *, whole: bool = True) -> str | Non
             return f"{view.asked} and {first.asked} do not agree on slots and roles yet"
     owned = sum(line.slot_count for line in first.lines)
     if whole and owned != SLOT_COUNT:
-        return f"{SLOT_COUNT - owned} slots have no owner yet"
+        return f"{SLOT_COUNT - owned} of {SLOT_COUNT} slots have no owner yet"
     for view in views:
         if view.state.get("cluster_state") != "ok":
             return f"{view.asked} says cluster_state:{view.state.get('cluster_state')}"

@@ -283,10 +283,15 @@ class LocalCluster:
         (node,) = self._fleet.add(1)
         for other in others:
             node.call("CLUSTER", "MEET", other.host, other.port)
-        self.wait_ready()
         if replica_of is not None:
-            node.call("CLUSTER", "REPLICATE", replica_of.node_id)
-            self.wait_ready()
+            primary = replica_of.node_id
+            wait_until(
+                lambda: None if primary in node.view().members else "it does not know its primary",
+                self._timeout,
+                f"adding {node.address}",
+            )
+            node.call("CLUSTER", "REPLICATE", primary)
+        self.wait_ready()
         self._fleet.save(self._shape, created=True)
         return node
 

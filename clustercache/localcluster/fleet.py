@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from clustercache._core.address import Address
-from clustercache.admin.link import parse_info
+from clustercache.admin.link import RefusedError, parse_info
 from clustercache.admin.waiting import wait_until
 from clustercache.config import ClusterConfig
 from clustercache.exceptions import AdminError, ConfigurationError
@@ -136,7 +136,10 @@ class Fleet:
                 f"server {node.address} ({self.settings.server}) ended while starting; its log "
                 f"ends with:\n{node.log_tail()}"
             )
-        info = parse_info(node.call("INFO", timeout=1.0))
+        try:
+            info = parse_info(node.call("INFO", timeout=1.0))
+        except RefusedError as error:
+            raise AdminError(str(error)) from error  # waiting will not change its mind
         if info.get("process_id") != str(pid):
             return "another server answers on its port"
         return "it is loading its data" if info.get("loading") != "0" else None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass, field
+from string import ascii_letters, digits
 from typing import TYPE_CHECKING
 
 from clustercache.exceptions import ConfigurationError
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from clustercache.localcluster.servers import Server
 
 Value = str | int | float | bool
-_PLAIN = frozenset("-_./:@+=,")
+_PLAIN = frozenset(f"{ascii_letters}{digits}-_./:@+=,".encode())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,8 +108,5 @@ def _line(name: str, value: Value) -> str:
 
 def _quoted(text: str) -> str:
     """Return `text` as one word of a configuration file, whatever is in it."""
-    plain = (
-        chr(byte) if chr(byte).isalnum() or chr(byte) in _PLAIN else f"\\x{byte:02x}"
-        for byte in text.encode()
-    )
-    return f'"{"".join(plain)}"'
+    words = (chr(byte) if byte in _PLAIN else f"\\x{byte:02x}" for byte in text.encode())
+    return f'"{"".join(words)}"'

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import select
 import signal
 import subprocess
 import sys
@@ -35,6 +36,7 @@ class Supervised:
         self._lock = threading.Lock()
         self._owner = os.getpid()
         self._buffer = b""
+        self._request = 0
         self._process = subprocess.Popen(
             [sys.executable, "-I", "-S", str(_SCRIPT), str(directory or "")],
             stdin=subprocess.PIPE,
@@ -90,7 +92,11 @@ class Supervised:
             return
         with self._lock:
             self._let_go()
-            self._process.wait(30)
+            try:
+                self._process.wait(30)
+            except subprocess.TimeoutExpired:
+                self._process.kill()  # the servers die with it
+                self._process.wait()
 
     def forget(self) -> None:
         """Let go of the pipe in a forked child."""
@@ -110,24 +116,39 @@ class Supervised:
             if self._process.stdin is None or self._process.stdin.closed:
                 msg = "the LocalCluster is closed"
                 raise AdminError(msg)
+            self._request += 1
+            data = json.dumps({"id": self._request, **request}).encode() + b"\n"
             with contextlib.suppress(BrokenPipeError):  # the reply's absence says it
-                self._process.stdin.write(json.dumps(request).encode() + b"\n")
+                self._process.stdin.write(data)
             return self._read()
 
     def _read(self, timeout: float = 60.0) -> dict[str, Any]:
+        """Return the reply to the last request; one that was interrupted leaves its own behind."""
         deadline = monotonic() + timeout
+        while True:
+            reply: dict[str, Any] = json.loads(self._read_line(deadline))
+            if reply["id"] != self._request:
+                continue
+            if "error" in reply:
+                raise AdminError(f"the LocalCluster's supervisor: {reply['error']}")
+            return reply
+
+    def _read_line(self, deadline: float) -> bytes:
         stdout = self._process.stdout
+        if stdout is None:
+            raise AdminError("the LocalCluster is closed")
+        readable = select.poll()
+        readable.register(stdout, select.POLLIN)
         while b"\n" not in self._buffer:
-            data = stdout.read(65536) if stdout else b""
-            if not data or monotonic() > deadline:
+            if not readable.poll(max(deadline - monotonic(), 0) * 1000):
+                raise AdminError("the LocalCluster's supervisor process does not answer")
+            data = os.read(stdout.fileno(), 65536)
+            if not data:
                 msg = "the LocalCluster's supervisor process ended, and its servers with it"
                 raise AdminError(msg)
             self._buffer += data
         line, _, self._buffer = self._buffer.partition(b"\n")
-        reply: dict[str, Any] = json.loads(line)
-        if "error" in reply:
-            raise AdminError(f"the LocalCluster's supervisor: {reply['error']}")
-        return reply
+        return line
 
 
 def _forget_all() -> None:

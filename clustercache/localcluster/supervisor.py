@@ -195,11 +195,12 @@ def _serve(supervisor: Supervisor, wakeup: int) -> None:
 
 
 def _answer(supervisor: Supervisor, request: dict[str, Any]) -> None:
+    request_id = request.pop("id")
     try:
         reply = getattr(supervisor, f"do_{request.pop('do')}")(**request)
     except Exception as error:  # noqa: BLE001 - whatever it is, the caller has to see it
         reply = {"error": f"{type(error).__name__}: {error}"}
-    _tell(reply)
+    _tell({"id": request_id, **reply})
 
 
 def _tell(reply: dict[str, Any]) -> None:
@@ -221,10 +222,10 @@ def main() -> None:
         supervisor = Supervisor(sys.argv[1])
     except OSError as error:
         in_use = isinstance(error, BlockingIOError)
-        _tell({"error": "another LocalCluster uses it" if in_use else str(error)})
+        _tell({"id": 0, "error": "another LocalCluster uses it" if in_use else str(error)})
         return
     try:
-        _tell({"directory": supervisor.directory})
+        _tell({"id": 0, "directory": supervisor.directory})
         _serve(supervisor, wakeup)
     except BrokenPipeError:
         pass  # the parent died while being answered
