@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import codecs
 import dataclasses
+import math
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
-from urllib.parse import parse_qsl, unquote, urlsplit
+from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
 
 from clustercache._core.address import DEFAULT_PORT, Address
 from clustercache._core.commands import Safety
@@ -13,7 +16,7 @@ from clustercache.exceptions import ConfigurationError
 
 if TYPE_CHECKING:
     import ssl
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Mapping
 
 _SCHEMES = {"redis": False, "valkey": False, "rediss": True, "valkeys": True}
 
@@ -21,9 +24,12 @@ _SCHEMES = {"redis": False, "valkey": False, "rediss": True, "valkeys": True}
 def parse_address(text: str) -> Address:
     """Return the address in "host", "host:port" or "[v6]:port", or raise ConfigurationError."""
     try:
-        return Address.parse(text, default_host="localhost", default_port=DEFAULT_PORT)
+        address = Address.parse(text, default_host="localhost", default_port=DEFAULT_PORT)
     except ValueError as error:
         raise ConfigurationError(str(error)) from None
+    if address.host.split() != [address.host]:
+        _refuse("a host's name is not empty and has no spaces in it")
+    return address
 
 
 class CredentialProvider(Protocol):
@@ -85,6 +91,11 @@ class TLS:
     server_name: str | None = None
     min_version: int = 0x0303
     ciphers: str | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be meant."""
+        if self.cert_reqs not in {"required", "optional", "none"}:
+            _refuse("cert_reqs must be 'required', 'optional' or 'none'")
 
     def context(self) -> ssl.SSLContext:
         """Return a new SSLContext made of these settings."""
@@ -169,6 +180,10 @@ class ClusterConfig:
             _refuse(f"protocol must be 2 or 3, not {self.protocol!r}")
         if not self.seeds:
             _refuse("at least one address is needed")
+        try:
+            codecs.lookup(self.encoding)
+        except (LookupError, TypeError):
+            _refuse(f"encoding {self.encoding!r} is not a codec")
         if self.credential_provider and (self.username or self.password):
             _refuse("give either credential_provider or username and password")
 
@@ -185,7 +200,7 @@ def _refuse(message: str) -> None:
 
 
 def _is_number(value: object) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool)
+    return type(value) in {int, float} and math.isfinite(value)  # type: ignore[arg-type]
 
 
 _TLS_FIELDS = {f.name for f in dataclasses.fields(TLS)}
@@ -211,7 +226,7 @@ def from_url(urls: str | Iterable[str], **options: Any) -> ClusterConfig:
         ConfigurationError: A scheme, option, port or value is unknown or out of range, or two URLs
             contradict each other.
     """
-    parsed = [parse_url(url) for url in ([urls] if isinstance(urls, str) else urls)]
+    parsed = [parse_url(url) for url in _listed(urls)]
     if not parsed:
         _refuse("at least one URL is needed")
     seeds = tuple(dict.fromkeys(seed for one in parsed for seed in one.pop("seeds")))
@@ -244,7 +259,7 @@ def parse_url(url: str) -> dict[str, Any]:
     Raises:
         ConfigurationError: Says which part is wrong; the password is never repeated.
     """
-    parts = urlsplit(url)
+    parts = _parts_of(url)
     if parts.scheme not in _SCHEMES:
         _refuse(f"unknown URL scheme {parts.scheme!r}; known are: {', '.join(sorted(_SCHEMES))}")
     options: dict[str, Any] = {}
@@ -264,6 +279,26 @@ def parse_url(url: str) -> dict[str, Any]:
         else:
             options[name] = _url_value(name, value)
     return {**options, "seeds": seeds}
+
+
+def _listed(urls: Any) -> list[Any]:
+    several = isinstance(urls, Iterable) and not isinstance(urls, (str, bytes))
+    return list(urls) if several else [urls]
+
+
+def _parts_of(url: Any) -> SplitResult:
+    if not isinstance(url, str):
+        msg = f"a URL is a str, not {type(url).__name__}"
+        raise ConfigurationError(msg)
+    try:
+        parts = urlsplit(url)
+    except ValueError:  # its text repeats the password
+        msg = "the URL's host cannot be read: IPv6 addresses stand in [brackets]"
+        raise ConfigurationError(msg) from None
+    astray = parts.path if "@" in parts.netloc else parts.path + parts.query
+    if "#" in url or "@" in astray:
+        _refuse("write @, /, ? and # inside a part of the URL as %40, %2F, %3F and %23")
+    return parts
 
 
 def _url_value(name: str, text: str) -> Any:

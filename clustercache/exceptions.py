@@ -136,9 +136,12 @@ class PartialError(ClusterCacheError):
             part of the message.
     """
 
-    def __init__(self, message: str, outcomes: Mapping[Any, Any], **facts: Any) -> None:
+    def __init__(
+        self, message: str, outcomes: Mapping[Any, Any] | None = None, **facts: Any
+    ) -> None:
         super().__init__(message, **facts)
-        self.outcomes = outcomes
+        # Unpickled without: the outcomes come back with the other attributes.
+        self.outcomes: Mapping[Any, Any] = outcomes or {}
 
 
 class AdminError(ClusterCacheError):
