@@ -1,0 +1,5 @@
+"""`python -m clustercache.cli` is `clustercache`."""
+
+from clustercache.cli import main
+
+main()
