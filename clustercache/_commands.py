@@ -138,9 +138,20 @@ class Commands(RedisClusterCommands):
         """Return the hash at `name` as a dict."""
         return self.execute_command("HGETALL", name)
 
+    def mget(self, keys: Any, *args: Any) -> Any:
+        """Return the values of the keys, in whatever slots, in their order; None where none is.
+
+        Args:
+            keys: One key, or an iterable of keys.
+            args: More keys.
+        """
+        if isinstance(keys, (str, bytes, bytearray, memoryview, int, float)):
+            keys = (keys,)
+        return self.execute_command("MGET", *keys, *args)
+
     def mget_nonatomic(self, keys: Any, *args: Any) -> Any:
         """Do what `mget` does here: keys may live in any slots."""
-        return self.mget(keys, *args)  # type: ignore[misc]
+        return self.mget(keys, *args)
 
     def mset_nonatomic(self, mapping: Mapping[Any, Any]) -> Any:
         """Set the pairs, in whatever slots; the result is a list, as in redis-py."""

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def failure(
-    verb: Verb, failed: Failed, request: Request, history: Sequence[Attempt], seconds: float
+    verb: Verb, failed: Failed, request: Request, history: Sequence[Attempt], took: float
 ) -> Exception:
     """Return the exception that a call ends in.
 
@@ -24,21 +24,22 @@ def failure(
         failed: What the last attempt ended in.
         request: The request.
         history: The attempts before the last.
-        seconds: What the last attempt took.
+        took: What the last attempt took, in seconds.
     """
     facts = request.facts(failed.event.node)
     if verb is Verb.RAISE_REPLY and failed.error is not None:
         error = to_error(failed.error)
         error.add_note(str(ClusterCacheError("refused by the server", **facts)))
         return error
-    facts["attempts"] = [str(one) for one in (*history, Attempt(failed.event, seconds))]
+    facts["attempts"] = [str(one) for one in (*history, Attempt(failed.event, took))]
     maybe = may_be_applied(failed.event, request.call, history)
     facts["applied"] = "maybe" if maybe else "no"
     if verb is Verb.RAISE_UNKNOWN:
         msg = "sent, and the reply was lost: it may have been applied, so look before you repeat it"
         return OutcomeUnknownError(msg, **facts)
+    seconds = request.command.limits.deadline
     msg = (
-        f"no reply within the deadline of {request.limits.deadline:g} s; a failover takes the "
+        f"no reply within the deadline of {seconds:g} s; a failover takes the "
         "cluster's node timeout and a little more: if that is longer, raise the deadline"
     )
     return DeadlineExceededError(msg, **facts)

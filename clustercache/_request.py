@@ -1,14 +1,14 @@
 """From a call's arguments to requests: checked before anything is sent. Both shells use it.
 
-A request is one command for one slot (or for one node). A call becomes one request, or several
-when its keys live in several slots and the command can be split, or when it goes to many nodes.
+A call is a `Command`. It has one part for each slot that its keys live in; a `Request` is one part
+with all that is needed to send it, to judge what comes back, and to send it again.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from clustercache._core import routing, wire
+from clustercache._core import decisions, routing, wire
 from clustercache._core.commands import (
     Route,
     Safety,
@@ -18,8 +18,6 @@ from clustercache._core.commands import (
     resolve,
     safety_of,
 )
-from clustercache._core.decisions import Call, Event
-from clustercache._core.routing import Part
 from clustercache._core.slots import SLOT_COUNT, encode
 from clustercache.exceptions import (
     CrossSlotError,
@@ -32,9 +30,13 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from clustercache._core.address import Address
-    from clustercache._core.commands import CommandSpec
+    from clustercache._core.decisions import Event
+    from clustercache._core.routing import Part
     from clustercache._core.wire import ServerError
     from clustercache._limits import Limits
+
+NO_SLOT = -1
+"""The slot of a part without keys."""
 
 
 class Failed(NamedTuple):
@@ -44,183 +46,163 @@ class Failed(NamedTuple):
     error: ServerError | None = None
 
 
+class Command:
+    """A call, checked.
+
+    Attributes:
+        spec: Its entry in the command table.
+        args: Its whole name and its arguments.
+        limits: The deadline in seconds, and what is sent again.
+        deadline: When it passes, in monotonic seconds.
+        decode: False gives the reply's strings as bytes, whatever the configuration.
+    """
+
+    __slots__ = ("args", "deadline", "decode", "limits", "spec")
+
+    def __init__(self, args: Sequence[Any], limits: Limits, now: float, *, decode: bool) -> None:
+        """Find the command.
+
+        Raises:
+            InvalidArgumentError: It has no name.
+            UnsupportedCommandError: It would change the state of a shared connection.
+        """
+        if not args or not isinstance(args[0], (str, bytes)) or not args[0].strip():
+            msg = "a command's name is needed, as str or bytes"
+            raise InvalidArgumentError(msg)
+        self.spec, self.args = resolve(args)
+        self.limits = limits
+        self.deadline = now + limits.deadline
+        self.decode = decode
+        if self.spec.refused:
+            msg = f"not on a shared connection: {self.spec.refused}"
+            raise UnsupportedCommandError(msg, command=self.spec.name)
+        if self.spec.timeout is not None and is_blocking(self.spec, self.args):
+            msg = "blocking commands are not supported yet"
+            raise UnsupportedCommandError(msg, command=self.spec.name)
+
+    @property
+    def safety(self) -> Safety:
+        """Its class, options included."""
+        return safety_of(self.spec, self.args)
+
+    def parts(self) -> list[Part]:
+        """Return one part for each slot; one with NO_SLOT if there are no keys.
+
+        Raises:
+            CrossSlotError: The keys live in several slots and the command cannot be split.
+            InvalidArgumentError: The keys cannot be found, or an argument cannot be sent.
+        """
+        spec = self.spec
+        try:
+            if spec.split is not Split.NONE:
+                keys_of(spec, self.args)
+                return routing.split(spec, self.args)
+            self.safety  # noqa: B018 - a call whose options cannot be told is refused, too
+            slot = self._slot_number() if spec.route is Route.SLOT else None
+            if slot is None:
+                slot = routing.slot_of(spec, self.args)
+        except routing.CrossSlot as error:
+            raise CrossSlotError(str(error), command=spec.name) from None
+        except (ValueError, TypeError) as error:
+            self.check_arguments()
+            raise InvalidArgumentError(str(error), command=spec.name) from None
+        words = (*spec.words, *self.args[1:])
+        return [(NO_SLOT if slot is None else slot, words, [0])]
+
+    def _slot_number(self) -> int:
+        """Return the slot that CLUSTER COUNTKEYSINSLOT and the like name."""
+        try:
+            slot = int(self.args[1])
+        except (IndexError, TypeError, ValueError):
+            slot = NO_SLOT
+        if not 0 <= slot < SLOT_COUNT:
+            msg = f"the slot must be a number from 0 to {SLOT_COUNT - 1}"
+            raise ValueError(msg)
+        return slot
+
+    def packed(self, parts: Sequence[Part]) -> list[bytes]:
+        """Return the wire data of parts.
+
+        Raises:
+            InvalidArgumentError: An argument cannot be sent; says which, never its value.
+        """
+        try:
+            return [wire.pack(part[1]) for part in parts]
+        except (TypeError, UnicodeError):
+            self.check_arguments()
+            raise
+
+    def check_arguments(self) -> None:
+        """Raise InvalidArgumentError for the first argument that cannot be sent."""
+        for place, value in enumerate(self.args[1:], 1):
+            try:
+                encode(value)
+            except TypeError as error:
+                msg = f"argument {place}: {error}"
+                raise InvalidArgumentError(msg, command=self.spec.name) from None
+            except UnicodeError:
+                # The codec's own error quotes the text, which does not belong in a message.
+                msg = f"argument {place}: the text cannot be encoded"
+                raise InvalidArgumentError(msg, command=self.spec.name) from None
+
+
 class Request:
-    """One command to one slot (or, with `target`, to one node), packed."""
+    """One part of a command, packed: for a slot or, with `target`, for one node."""
 
-    __slots__ = ("call", "data", "deadline", "decode", "limits", "part", "slot", "spec", "target")
+    __slots__ = ("call", "command", "data", "part", "slot", "target")
 
-    def __init__(
-        self,
-        spec: CommandSpec,
-        part: Part,
-        *,
-        slot: int | None,
-        safety: Safety,
-        limits: Limits,
-        deadline: float,
-        target: Address | None = None,
-        decode: bool = True,
-    ) -> None:
-        """Pack the command.
+    def __init__(self, command: Command, part: Part, target: Address | None = None) -> None:
+        """Pack it.
 
         Args:
-            spec: Its entry in the command table.
-            part: Its name and arguments, and which keys of the whole call they are.
-            slot: The slot it is for, or None for any node.
-            safety: Its class, options included.
-            limits: The call's deadline in seconds, and what is sent again.
-            deadline: When it passes, in monotonic seconds.
+            command: The whole call.
+            part: One of its parts.
             target: The node it is for, whatever the map says.
-            decode: False gives the reply's strings as bytes, whatever the configuration.
         """
-        self.spec = spec
+        self.command = command
         self.part = part
-        self.slot = slot
-        self.data = wire.pack((*spec.words, *part.args[1:]))
-        splittable = spec.split is not Split.NONE and len(part.at) > 1
-        self.call = Call(safety, limits.retry.resend, splittable)
-        self.limits = limits
-        self.deadline = deadline
+        self.slot = part[0] if part[0] != NO_SLOT else None
         self.target = target
-        self.decode = decode
-
-    def to(self, *, slot: int | None = None, target: Address | None = None) -> Request:
-        """Return the same command for another slot or node."""
-        return self._like(self.part, slot, target)
+        (self.data,) = command.packed([part])
+        splittable = command.spec.split is not Split.NONE and len(part[2]) > 1
+        resend = command.limits.retry.resend
+        self.call = decisions.Call(command.safety, resend, splittable)
 
     def by_key(self) -> list[Request]:
         """Return one request for each key: what a half-moved slot can answer."""
-        return [self._like(part, part.slot, None) for part in routing.by_key(self.spec, self.part)]
-
-    def _like(self, part: Part, slot: int | None, target: Address | None) -> Request:
-        return Request(
-            self.spec,
-            part,
-            slot=slot,
-            safety=self.call.safety,
-            limits=self.limits,
-            deadline=self.deadline,
-            target=target,
-            decode=self.decode,
-        )
+        parts = routing.by_key(self.command.spec, self.part)
+        return [Request(self.command, part) for part in parts]
 
     def facts(self, node: Address | None) -> dict[str, Any]:
         """Return what every error says: never a key or a value."""
         where = str(node) if node else ""
-        return {"command": self.spec.name, "slot": self.slot, "node": where}
+        return {"command": self.command.spec.name, "slot": self.slot, "node": where}
 
 
-def checked(args: Sequence[Any]) -> tuple[CommandSpec, Sequence[Any]]:
-    """Return a call's entry in the command table, and its arguments with the whole name first.
+def merged(
+    command: Command, parts: Sequence[Part], replies: Sequence[Any], errors: Sequence[Exception]
+) -> Any:
+    """Return one reply from those of a split call's parts.
 
-    Raises:
-        InvalidArgumentError: It has no name, or an argument of a type that cannot be sent.
-        UnsupportedCommandError: It would change the state of a shared connection.
-    """
-    if not args or not isinstance(args[0], (str, bytes)) or not args[0].strip():
-        msg = "a command's name is needed, as str or bytes"
-        raise InvalidArgumentError(msg)
-    spec, args = resolve(args)
-    if spec.refused:
-        msg = f"not on a shared connection: {spec.refused}"
-        raise UnsupportedCommandError(msg, command=spec.name)
-    for place, value in enumerate(args[1:], 1):
-        try:
-            encode(value)
-        except (TypeError, UnicodeError) as error:
-            msg = f"argument {place}: {_unsendable(error)}"
-            raise InvalidArgumentError(msg, command=spec.name) from None
-    if is_blocking(spec, args):
-        msg = "blocking commands are not supported yet"
-        raise UnsupportedCommandError(msg, command=spec.name)
-    return spec, args
-
-
-def _unsendable(error: Exception) -> str:
-    # A codec's error quotes the text it failed on: a value does not belong in a message.
-    return str(error) if isinstance(error, TypeError) else "the text cannot be encoded"
-
-
-def requests_for(
-    spec: CommandSpec,
-    args: Sequence[Any],
-    limits: Limits,
-    deadline: float,
-    *,
-    decode: bool = True,
-) -> list[Request]:
-    """Return the requests of a checked call that follows its keys; one without keys has no slot.
-
-    Raises:
-        CrossSlotError: The keys live in several slots and the command cannot be split.
-        InvalidArgumentError: The keys cannot be found, or there are none.
-    """
-    try:
-        safety = safety_of(spec, args)
-        if spec.split is not Split.NONE:
-            keys_of(spec, args)
-            parts = routing.split(spec, args)
-        else:
-            parts = [_whole(spec, args)]
-    except routing.CrossSlot as error:
-        raise CrossSlotError(str(error), command=spec.name) from None
-    except ValueError as error:
-        raise InvalidArgumentError(str(error), command=spec.name) from None
-    return [
-        Request(
-            spec,
-            part,
-            slot=part.slot if part.slot >= 0 else None,
-            safety=safety,
-            limits=limits,
-            deadline=deadline,
-            decode=decode,
-        )
-        for part in parts
-    ]
-
-
-_NO_SLOT = -1
-
-
-def _whole(spec: CommandSpec, args: Sequence[Any]) -> Part:
-    if spec.route is Route.SLOT:
-        slot: int | None = _slot_number(args)
-    else:
-        slot = routing.slot_of(spec, args)
-    return Part(_NO_SLOT if slot is None else slot, tuple(args), (0,))
-
-
-def _slot_number(args: Sequence[Any]) -> int:
-    """Return the slot that CLUSTER COUNTKEYSINSLOT and the like name."""
-    try:
-        slot = int(args[1])
-    except (IndexError, TypeError, ValueError):
-        slot = -1
-    if not 0 <= slot < SLOT_COUNT:
-        msg = f"the slot must be a number from 0 to {SLOT_COUNT - 1}"
-        raise ValueError(msg)
-    return slot
-
-
-def merged(requests: Sequence[Request], replies: Sequence[Any]) -> Any:
-    """Return one reply from those of a split call's requests.
+    Args:
+        command: The call.
+        parts: Its parts.
+        replies: Each part's reply, or the exception it ended in.
+        errors: The exceptions among them.
 
     Raises:
         PartialError: A write succeeded for some keys and failed for others.
         Exception: The first error, where nothing is written or nothing succeeded.
     """
-    spec = requests[0].spec
-    errors = [reply for reply in replies if isinstance(reply, Exception)]
+    spec = command.spec
     if not errors:
-        parts = [request.part for request in requests]
-        return routing.merge(spec, list(zip(parts, replies, strict=True)))
+        return routing.merge(spec, parts, replies)
     if spec.readonly or len(errors) == len(replies):
         raise errors[0]
     outcomes = {
-        request.part.args[1 + index * spec.width]: reply
-        for request, reply in zip(requests, replies, strict=True)
-        for index in range(len(request.part.at))
+        words[1 + index * spec.width]: reply
+        for (_, words, places), reply in zip(parts, replies, strict=True)
+        for index in range(len(places))
     }
     msg = f"{len(errors)} of {len(replies)} parts failed, the first with: {errors[0]}"
     raise PartialError(msg, outcomes, command=spec.name) from errors[0]

@@ -171,11 +171,10 @@ class ClusterConfig:
         for name in ("socket_timeout", "socket_connect_timeout", "deadline"):
             if not _is_number(getattr(self, name)) or getattr(self, name) <= 0:
                 _refuse(f"{name} must be a number of seconds above 0")
-        for name in ("max_connections", "max_waiting"):
-            if not isinstance(getattr(self, name), int) or getattr(self, name) < 1:
-                _refuse(f"{name} must be a whole number of at least 1")
-        if not isinstance(self.db, int) or self.db < 0:
-            _refuse("db must be a whole number of at least 0")
+        for name, least in (("max_connections", 1), ("max_waiting", 1), ("db", 0)):
+            value = getattr(self, name)
+            if not isinstance(value, int) or isinstance(value, bool) or value < least:
+                _refuse(f"{name} must be a whole number of at least {least}")
         if self.protocol not in {None, 2, 3}:
             _refuse(f"protocol must be 2 or 3, not {self.protocol!r}")
         if not self.seeds:

@@ -6,13 +6,15 @@ a slot. The commands that are only a loop over their keys are split here, one pa
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
-from clustercache._core.commands import CommandSpec, Split, keys_of
-from clustercache._core.slots import encode, key_slot
+from clustercache._core.commands import Split, keys_of
+from clustercache._core.slots import encode, key_slot, key_slots
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from clustercache._core.commands import CommandSpec
 
 
 class CrossSlot(ValueError):  # noqa: N818 - the shells raise CrossSlotError from it
@@ -26,12 +28,9 @@ class CrossSlot(ValueError):  # noqa: N818 - the shells raise CrossSlotError fro
         )
 
 
-class Part(NamedTuple):
-    """One slot's share of a split call; `at` are the positions of its keys in the whole call."""
-
-    slot: int
-    args: tuple[Any, ...]
-    at: tuple[int, ...]
+Part = tuple[int, tuple[Any, ...], list[int]]
+"""One slot's share of a call: the slot, the words for the wire, and which of the call's keys (or
+pairs) these are. A plain tuple, for a call of 100 keys makes 100 of them."""
 
 
 def slot_of(spec: CommandSpec, args: Sequence[Any]) -> int | None:
@@ -54,37 +53,47 @@ def slot_of(spec: CommandSpec, args: Sequence[Any]) -> int | None:
 
 def split(spec: CommandSpec, args: Sequence[Any]) -> list[Part]:
     """Return a splittable call's parts, one for each slot, in the order of first appearance."""
-    width = spec.width
-    by_slot: dict[int, tuple[list[Any], list[int]]] = {}
-    for index, at in enumerate(range(1, len(args), width)):
-        key = args[at]
-        slot = key_slot(key if type(key) is str or type(key) is bytes else encode(key))
-        part = by_slot.get(slot)
-        if part is None:
-            part = by_slot[slot] = ([args[0]], [])
-        part[0].extend(args[at : at + width])
-        part[1].append(index)
-    return [Part(slot, tuple(words), tuple(at)) for slot, (words, at) in by_slot.items()]
+    (word,), width = spec.words, spec.width
+    by_slot: dict[int, list[int]] = {}
+    find = by_slot.get
+    for index, slot in enumerate(key_slots(args[1::width])):
+        places = find(slot)
+        if places is None:
+            by_slot[slot] = [index]
+        else:
+            places.append(index)
+    return [
+        (slot, (word, args[1 + at[0]]), at)
+        if width == len(at) == 1
+        else (slot, (word, *_taken(args, at, width)), at)
+        for slot, at in by_slot.items()
+    ]
+
+
+def _taken(args: Sequence[Any], places: Sequence[int], width: int) -> list[Any]:
+    """Return the arguments that belong to some of a call's keys."""
+    starts = [1 + index * width for index in places]
+    return [arg for start in starts for arg in args[start : start + width]]
 
 
 def by_key(spec: CommandSpec, part: Part) -> list[Part]:
     """Return one part's keys as parts of their own: what a half-moved slot can answer."""
-    name, *words = part.args
+    slot, (word, *rest), places = part
     width = spec.width
     return [
-        Part(part.slot, (name, *words[index * width : (index + 1) * width]), (index,))
-        for index in range(len(part.at))
+        (slot, (word, *rest[index * width : (index + 1) * width]), [index])
+        for index in range(len(places))
     ]
 
 
-def merge(spec: CommandSpec, parts: Sequence[tuple[Part, Any]]) -> Any:
+def merge(spec: CommandSpec, parts: Sequence[Part], replies: Sequence[Any]) -> Any:
     """Return the reply to the whole call: values in the order of its keys, a sum, or OK."""
     if spec.split is Split.SUM:
-        return sum(reply for _, reply in parts)
+        return sum(replies)
     if spec.split is Split.PAIRS:
-        return parts[0][1]
-    values: list[Any] = [None] * sum(len(part.at) for part, _ in parts)
-    for part, reply in parts:
-        for at, value in zip(part.at, reply, strict=True):
-            values[at] = value
+        return replies[0]
+    values: list[Any] = [None] * sum([len(part[2]) for part in parts])
+    for (_, _, places), reply in zip(parts, replies, strict=True):
+        for place, value in zip(places, reply, strict=True):
+            values[place] = value
     return values

@@ -11,6 +11,10 @@ whole.
 from __future__ import annotations
 
 from binascii import crc_hqx
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 SLOT_COUNT = 16384
 
@@ -58,3 +62,13 @@ def key_slot(key: bytes | str) -> int:
     if b"{" in key:
         key = hash_tag(key)
     return crc_hqx(key, 0) & 0x3FFF
+
+
+def key_slots(keys: Sequence[Any]) -> list[int]:
+    """Return the slot of each key: `key_slot` for many, without a call for each.
+
+    Raises:
+        TypeError: A key is of a type that cannot be sent.
+    """
+    whole = [key.encode() if type(key) is str else encode(key) for key in keys]
+    return [key_slot(key) if b"{" in key else crc_hqx(key, 0) & 0x3FFF for key in whole]

@@ -1,154 +1,174 @@
-"""Several requests at once: one write to each node before any reply is read."""
+"""Several parts at once: one write to each node before any reply is read."""
 
 from __future__ import annotations
 
-import select
+from collections import deque
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 from clustercache._core.commands import Safety
 from clustercache._core.decisions import Event, Trouble
-from clustercache._request import Failed
+from clustercache._core.wire import ServerError
+from clustercache._request import Failed, Request
 from clustercache._sync.connection import NoReply, NotSent, Refused, Silent
 from clustercache._sync.pool import PoolFull, Retired
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from clustercache._request import Request
+    from clustercache._core.address import Address
+    from clustercache._core.routing import Part
+    from clustercache._request import Command
     from clustercache._sync.cluster_map import ClusterMap
     from clustercache._sync.connection import Connection
     from clustercache._sync.executor import Executor
     from clustercache._sync.pool import Pool
 
 
-_Lease = tuple["Pool", "Connection", list[int]]
+_TROUBLES = frozenset({ServerError, Failed})
+
+
+class Share:
+    """What goes to one node in one write: parts by their position, and the replies read so far."""
+
+    __slots__ = ("connection", "members", "pool", "replies")
+
+    def __init__(self, pool: Pool, connection: Connection, members: list[int]) -> None:
+        """Begin with no reply."""
+        self.pool = pool
+        self.connection = connection
+        self.members = members
+        self.replies: list[Any] = []
 
 
 class Batches:
-    """Runs several requests at once, on one connection per node."""
+    """Runs several parts at once, on one connection per node."""
 
     def __init__(self, cluster_map: ClusterMap, executor: Executor) -> None:
         """Use this map; what fails in a batch is run again by itself by `executor`."""
         self._map = cluster_map
         self._executor = executor
 
-    def run_all(self, requests: Sequence[Request]) -> list[Any]:
-        """Return each request's reply, or the exception it ended in.
+    def run(
+        self, command: Command, parts: Sequence[Part], targets: Sequence[Address | None] = ()
+    ) -> tuple[list[Any], list[Exception]]:
+        """Return each part's reply, or the exception it ended in; and all exceptions.
 
-        All nodes get their share in one write before the first reply is read; replies are read as
-        they come. What fails is run again by itself.
+        Args:
+            command: The call.
+            parts: Its parts.
+            targets: For each part the node it is for, where it does not follow its slot.
         """
-        if len(requests) == 1:
-            return [self._executor.captured(requests[0])]
-        replies: dict[int, Any] = {}
-        leases: list[_Lease] = []
+        self._map.ensure(command.deadline)
+        data = command.packed(parts)
+        replies: list[Any] = [None] * len(parts)
+        left: dict[int, Failed | None] = {}
+        shares: list[Share] = []
         try:
-            for pool, members in self._by_pool(requests):
-                connection = self._lease(pool, requests, members)
-                if connection is None:
+            for pool, members in self._by_pool(parts, targets):
+                connection = self._lease(pool, command)
+                if pool is None or connection is None:
+                    left.update(dict.fromkeys(members))
                     continue
-                leases.append((pool, connection, members))
-                self._write(leases, requests, replies)
-            self._collect(leases, requests, replies)
+                share = Share(pool, connection, members)
+                shares.append(share)
+                self._write(share, command, b"".join([data[index] for index in members]))
+            self._collect(shares, command)
         finally:
-            for pool, connection, _ in leases:
-                pool.discard(connection)
-        return [
-            self._executor.captured(request, replies.get(index))
-            if index not in replies or type(replies[index]) is Failed
-            else replies[index]
-            for index, request in enumerate(requests)
-        ]
+            for share in shares:
+                self._settle(share, replies, left)
+        for index, first in left.items():
+            request = Request(command, parts[index], targets[index] if targets else None)
+            replies[index] = self._executor.captured(request, first)
+        return replies, [replies[index] for index in left if isinstance(replies[index], Exception)]
 
-    def _by_pool(self, requests: Sequence[Request]) -> list[tuple[Pool, list[int]]]:
-        """Return the requests' positions by pool, in an order that all threads share.
+    def _by_pool(
+        self, parts: Sequence[Part], targets: Sequence[Address | None]
+    ) -> list[tuple[Pool | None, list[int]]]:
+        """Return the parts' positions by pool, in an order that all threads share.
 
         A thread that holds one connection and waits for the next cannot deadlock with another.
         """
-        self._map.ensure(requests[0].deadline)
-        groups: dict[Pool, list[int]] = {}
-        slots = self._map.slots
-        for index, request in enumerate(requests):
-            if request.target is not None:
-                pool: Pool | None = self._map.pool_at(request.target)
+        groups: dict[Pool | None, list[int]] = {}
+        find, slots = groups.get, self._map.slots
+        for index, part in enumerate(parts):
+            pool = slots[part[0]]
+            if targets and (target := targets[index]) is not None:
+                pool = self._map.pool_at(target)
+            members = find(pool)
+            if members is None:
+                groups[pool] = [index]
             else:
-                pool = slots[request.slot] if request.slot is not None else None
-            if pool is not None and pool.suspicion is None:
-                groups.setdefault(pool, []).append(index)
-        return sorted(groups.items(), key=lambda group: group[0].address)
+                members.append(index)
+        return sorted(groups.items(), key=lambda group: group[0].address if group[0] else ())
 
-    def _lease(
-        self, pool: Pool, requests: Sequence[Request], members: Sequence[int]
-    ) -> Connection | None:
-        """Return a connection, or None: its share of the batch is then run one by one."""
-        never = any(requests[index].call.safety is Safety.NEVER for index in members)
+    def _lease(self, pool: Pool | None, command: Command) -> Connection | None:
+        """Return a connection, or None: the node's share is then run part by part."""
+        if pool is None or pool.suspicion is not None:
+            return None
         try:
-            return pool.lease(requests[0].deadline, peek=never)
+            return pool.lease(command.deadline, peek=command.spec.safety is Safety.NEVER)
         except (NotSent, Refused, PoolFull, Retired):
             return None
 
-    def _write(
-        self, leases: list[_Lease], requests: Sequence[Request], replies: dict[int, Any]
-    ) -> None:
-        """Write the share of the last lease; give the lease up if that fails."""
-        pool, connection, members = leases[-1]
-        deadline = requests[0].deadline
-        patience = min(self._map.config.socket_timeout, max(deadline - monotonic(), 0.001))
+    def _write(self, share: Share, command: Command, data: bytes) -> None:
+        left = max(command.deadline - monotonic(), 0.001)
         try:
-            connection.set_patience(patience)
-            connection.send(b"".join([requests[index].data for index in members]), deadline)
+            share.connection.set_patience(min(self._map.config.socket_timeout, left))
+            share.connection.send(data, command.deadline)
         except NotSent:
-            pool.discard(connection)
-            leases.pop()
             # Only the last command of a broken write is surely incomplete at the server.
-            for index in members:
-                last = index == members[-1]
-                trouble = Trouble.BROKEN_OFF if last else Trouble.NO_REPLY
-                replies[index] = Failed(Event(trouble, pool.address))
+            lost, broken = (
+                Failed(Event(trouble, share.pool.address))
+                for trouble in (Trouble.NO_REPLY, Trouble.BROKEN_OFF)
+            )
+            share.replies = [*([lost] * (len(share.members) - 1)), broken]
 
-    def _collect(
-        self,
-        leases: list[_Lease],
-        requests: Sequence[Request],
-        replies: dict[int, Any],
-    ) -> None:
-        """Read the batches' replies in the order in which the nodes answer."""
-        poller = select.poll()
-        for _, connection, _ in leases:
-            poller.register(connection, select.POLLIN)
-        patience = int(self._map.config.socket_timeout * 1000)
-        while leases:
-            ready = {fd for fd, _ in poller.poll(patience)} if len(leases) > 1 else None
-            chosen = [e for e in leases if ready is None or e[1].fileno() in ready] or leases[:1]
-            for entry in chosen:
-                poller.unregister(entry[1])
-                leases.remove(entry)
-                self._read_batch(*entry, requests, replies)
+    def _collect(self, shares: Sequence[Share], command: Command) -> None:
+        """Read the shares' replies; a node that is silent is turned to again after the others.
 
-    def _read_batch(
-        self,
-        pool: Pool,
-        connection: Connection,
-        members: list[int],
-        requests: Sequence[Request],
-        replies: dict[int, Any],
-    ) -> None:
-        try:
-            for index in members:
-                request = requests[index]
-                reply = self._executor.read(pool, connection, request)
-                replies[index] = self._executor.judged(reply, pool)
-            connection.set_patience(self._map.config.socket_timeout)
-        except (NoReply, Silent) as error:
-            pool.discard(connection)
+        They are read in the order of writing: while one is waited for the others arrive, and each
+        sleep that is saved is worth several replies.
+        """
+        waiting = deque(share for share in shares if len(share.replies) < len(share.members))
+        while waiting:
+            share = waiting.popleft()
+            count = len(share.members)
+            try:
+                share.connection.read_many(
+                    count, command.deadline, share.replies, decode=command.decode
+                )
+            except (NoReply, Silent) as error:
+                trouble = self._trouble(share.pool, error, command)
+                if trouble is None:
+                    waiting.append(share)
+                    continue
+                failed = Failed(Event(trouble, share.pool.address))
+                share.replies += [failed] * (count - len(share.replies))
+
+    def _trouble(self, pool: Pool, error: Exception, command: Command) -> Trouble | None:
+        """Return what a share's reading ended in, or None where it goes on."""
+        if isinstance(error, NoReply):
             pool.flush()
-            lost = isinstance(error, NoReply)
-            trouble = Trouble.NO_REPLY if lost else Trouble.EXPIRED_UNANSWERED
-            for index in members:
-                replies.setdefault(index, Failed(Event(trouble, pool.address)))
-        except BaseException:
-            pool.discard(connection)
-            raise
+            return Trouble.NO_REPLY
+        if monotonic() >= command.deadline:
+            return Trouble.EXPIRED_UNANSWERED
+        return None if self._map.suspect(pool) else Trouble.NO_REPLY
+
+    def _settle(self, share: Share, replies: list[Any], left: dict[int, Failed | None]) -> None:
+        """Give the connection back, and sort the replies from what is to be run again."""
+        broken = len(share.replies) < len(share.members)
+        for index, reply in zip(share.members, share.replies, strict=False):
+            replies[index] = reply
+        if not _TROUBLES.isdisjoint(map(type, share.replies)):
+            for index, reply in zip(share.members, share.replies, strict=False):
+                if type(reply) is ServerError:
+                    left[index] = self._executor.judged(reply, share.pool)
+                elif type(reply) is Failed:
+                    left[index] = reply
+                    broken = True
+        if broken:
+            share.pool.discard(share.connection)
         else:
-            pool.release(connection)
+            share.connection.set_patience(self._map.config.socket_timeout)
+            share.pool.release(share.connection, monotonic())

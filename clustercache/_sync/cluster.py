@@ -1,5 +1,8 @@
 """`Cluster`: the blocking client."""
 
+# The direct path is laid out for speed: what it finds in its first block is there in its second.
+# mypy: disable-error-code="possibly-undefined"
+
 from __future__ import annotations
 
 import os
@@ -17,11 +20,11 @@ from clustercache._commands import (
     merge_nodes,
 )
 from clustercache._core import wire
-from clustercache._core.commands import COMMANDS, Merge, Route, Safety, Split
+from clustercache._core.commands import COMMANDS, Route, Safety, Split
 from clustercache._core.slots import encode, key_slot
 from clustercache._core.wire import ServerError
 from clustercache._limits import LimitScope
-from clustercache._request import Failed, Request, checked, merged, requests_for
+from clustercache._request import NO_SLOT, Command, Failed, Request, merged
 from clustercache._sync.batches import Batches
 from clustercache._sync.cluster_map import ClusterMap
 from clustercache._sync.connection import NoReply, NotSent, Silent
@@ -37,6 +40,7 @@ if TYPE_CHECKING:
     from redis._parsers.encoders import Encoder
 
     from clustercache._core.commands import CommandSpec
+    from clustercache._core.routing import Part
     from clustercache._sync.connection import Connection
     from clustercache._sync.pool import Pool
     from clustercache.config import ClusterConfig, RetryPolicy
@@ -44,25 +48,26 @@ if TYPE_CHECKING:
 _NO_OPTIONS = 1 << 30
 
 
-def _direct(spec: CommandSpec) -> tuple[int, int]:
-    """Return where the key is, and the length from which the call must not be sent twice.
+def _direct(spec: CommandSpec) -> tuple[int, int, int]:
+    """Return where the key is, from which length on it is not safe to send again, and the longest.
 
-    SET is safe to send again, but SET with options may be SET NX.
+    SET is safe to send again, but SET with options may be SET NX. DEL of one key is direct.
     """
+    if spec.split is not Split.NONE:
+        return 1, _NO_OPTIONS, 1 + spec.width
     if spec.safety is Safety.NEVER:
-        return spec.single_key, 0
+        return spec.single_key, 0, _NO_OPTIONS
     options = spec.options.start if spec.options is not None else _NO_OPTIONS
-    return spec.single_key, options + 1 if spec.safety_words else _NO_OPTIONS
+    return spec.single_key, options + 1 if spec.safety_words else _NO_OPTIONS, _NO_OPTIONS
 
 
 # The commands of one word and of one key at a fixed place: they take the direct path.
 _DIRECT = {
     name: _direct(spec)
     for name, spec in COMMANDS.items()
-    if spec.single_key
+    if (spec.single_key or spec.split is not Split.NONE)
     and len(spec.words) == 1
     and spec.route is Route.KEYS
-    and spec.split is Split.NONE
     and not spec.refused
     and not spec.blocking
 }
@@ -119,7 +124,7 @@ class Cluster(Commands):
 
     # Commands ---------------------------------------------------------------------------------
 
-    def execute_command(self, *args: Any, **options: Any) -> Any:
+    def execute_command(self, *args: Any, **options: Any) -> Any:  # noqa: C901 - one straight path
         """Send a command and return its result.
 
         Args:
@@ -129,34 +134,38 @@ class Cluster(Commands):
         Raises:
             redis.RedisError: See `clustercache.exceptions`.
         """
+        connection: Connection | None = None
         try:
-            place, risky = _DIRECT[args[0]]
-            slot = key_slot(args[place])
-            data = wire.pack(args)
-            pool: Any = self._map.slots[slot]
-            if pool.suspicion is not None or self._limited() is not None:
-                return self._execute(args, options)
-            if options and not _SPECIAL.isdisjoint(options):
-                return self._execute(args, options)
-            connection = pool.idle.pop()
+            place, risky, longest = _DIRECT[args[0]]
+            if len(args) <= longest and (not options or _SPECIAL.isdisjoint(options)):
+                pool: Any = self._map.slots[key_slot(args[place])]
+                if pool.suspicion is None and self._limited() is None:
+                    data = wire.pack(args)
+                    connection = pool.idle.pop()
         except (LookupError, TypeError, AttributeError, UnicodeError):
-            # Not the plain case, or no idle connection: nothing was sent.
+            pass  # not the plain case, or no idle connection: nothing was sent
+        if connection is None:
             return self._execute(args, options)
+        now = monotonic()
+        trouble: Exception | None = None
         try:
-            now = monotonic()
             fresh = now - connection.idle_since < STALE_AFTER and len(args) < risky
-            if not fresh and connection.is_stale():
-                raise Stale  # noqa: TRY301
-            reply = connection.exchange(data, now + self._deadline)
-        except (Stale, NotSent, NoReply, Silent) as error:
-            return self._resume(args, options, (pool, connection, error))
+            if fresh or not connection.is_stale():
+                reply = connection.exchange(data, now + self._deadline)
+            else:
+                trouble = Stale()
+        except (NotSent, NoReply, Silent) as error:
+            trouble = error
         except BaseException:
             pool.discard(connection)
             raise
-        pool.last_round_trip = monotonic() - now
-        pool.release(connection)
+        if trouble is not None:
+            return self._resume(args, options, now, (pool, connection, trouble))
+        then = monotonic()
+        pool.last_round_trip = then - now
+        pool.release(connection, then)
         if type(reply) is ServerError:
-            return self._resume(args, options, (pool, None, reply))
+            return self._resume(args, options, now, (pool, None, reply))
         callback = self._callbacks.get(args[0])
         if callback is None:
             return reply
@@ -167,62 +176,57 @@ class Cluster(Commands):
         self,
         args: Any,
         options: dict[str, Any],
+        began: float,
         attempt: tuple[Pool, Connection | None, Exception],
     ) -> Any:
         """Go on with a direct call after its first attempt, with the whole table of decisions."""
-        limits = self._limits.in_force()
-        spec, args = checked(args)
-        request = requests_for(spec, args, limits, monotonic() + limits.deadline)[0]
+        command = Command(args, self._limits.in_force(), began, decode=True)
+        request = Request(command, command.parts()[0])
         first = self._executor.first(request, *attempt)
         reply = self._executor.run(request, first) if type(first) is Failed else first
-        return self._result(spec, reply, options)
+        return self._result(command.spec, reply, options)
 
     def _execute(self, args: Any, options: dict[str, Any]) -> Any:
         """Do what `execute_command` says, for every kind of command."""
-        limits = self._limits.in_force()
-        deadline = monotonic() + limits.deadline
-        targets = options.pop("target_nodes", None)
-        decode = NEVER_DECODE not in options
-        spec, args = checked(args)
-        requests = requests_for(spec, args, limits, deadline, decode=decode)
-        if targets is not None or (
-            spec.route in {Route.PRIMARIES, Route.NODES} and requests[0].slot is None
-        ):
-            return self._everywhere(spec, requests, targets, options)
+        limits, decode = self._limits.in_force(), NEVER_DECODE not in options
+        command = Command(args, limits, monotonic(), decode=decode)
+        parts = command.parts()
+        targets = options.get("target_nodes")
+        everywhere = command.spec.route in {Route.PRIMARIES, Route.NODES}
+        if targets is not None or (everywhere and parts[0][0] == NO_SLOT):
+            return self._everywhere(command, parts, targets, options)
         try:
-            reply = self._reply_to(requests)
+            reply = self._reply_to(command, parts)
         except Exception:
             if EMPTY_RESPONSE in options:
                 return options[EMPTY_RESPONSE]
             raise
-        return self._result(spec, reply, options)
+        return self._result(command.spec, reply, options)
 
-    def _reply_to(self, requests: list[Request]) -> Any:
-        if len(requests) == 1:
-            return self._executor.run(requests[0])
-        return merged(requests, self._batches.run_all(requests))
+    def _reply_to(self, command: Command, parts: list[Part]) -> Any:
+        if len(parts) == 1:
+            return self._executor.run(Request(command, parts[0]))
+        return merged(command, parts, *self._batches.run(command, parts))
 
     def _everywhere(
-        self, spec: CommandSpec, requests: list[Request], targets: Any, options: dict[str, Any]
+        self, command: Command, parts: list[Part], targets: Any, options: dict[str, Any]
     ) -> Any:
         """Send a command to several nodes, and merge their results."""
-        self._map.ensure(requests[0].deadline)
-        topology = self._map.topology
-        copies: list[Request] = []
-        names: list[str] = []
-        for address, slot in addresses_of(targets, spec.route, topology):
-            names.append(str(address))
-            copies += [
-                one.to(slot=slot, target=None if slot is not None else address) for one in requests
-            ]
-        replies = self._batches.run_all(copies)
-        failed = next((reply for reply in replies if isinstance(reply, Exception)), None)
-        if failed is not None:
-            raise failed
+        self._map.ensure(command.deadline)
+        spec = command.spec
+        nodes = addresses_of(targets, spec.route, self._map.topology)
+        copies = [
+            (NO_SLOT if slot is None else slot, part[1], part[2])
+            for _, slot in nodes
+            for part in parts
+        ]
+        names = [str(address) for address, _ in nodes for _ in parts]
+        aims = [address if slot is None else None for address, slot in nodes for _ in parts]
+        replies, errors = self._batches.run(command, copies, aims)
+        if errors:
+            raise errors[0]
         results = [self._result(spec, reply, options) for reply in replies]
-        merge = spec.merge if spec.route in {Route.PRIMARIES, Route.NODES} else Merge.NONE
-        by_node = dict(zip(names, results, strict=True))
-        return merge_nodes(merge, by_node)
+        return merge_nodes(spec.merge, dict(zip(names, results, strict=True)))
 
     def _result(self, spec: CommandSpec, reply: Any, options: dict[str, Any]) -> Any:
         callback = self._callbacks.get(spec.name)

@@ -13,6 +13,7 @@ import socket
 import struct
 import threading
 from contextlib import suppress
+from functools import partial
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
@@ -21,12 +22,14 @@ from clustercache._core.wire import INCOMPLETE, ServerError
 
 if TYPE_CHECKING:
     import ssl
+    from collections.abc import Callable
 
     from clustercache._core.address import Address
     from clustercache.config import ClusterConfig
 
 LIBRARY = ("clustercache", "0.1.0")
 _READ_SIZE = 65536
+_PATIENCE_ENDED = "the node is silent"
 # A fresh socket buffer always takes this much at once, so that a short command cannot block.
 _SHORT = 16384
 _PATCHED = socket.socket.__module__ != "socket"
@@ -177,7 +180,11 @@ class Connection:
                 self._sock.send(data)
             except OSError as error:
                 raise NotSent(_reason(error)) from error
-        return self.read(deadline)
+        self.receive()
+        reply = self._reader.gets()
+        if reply is INCOMPLETE or type(reply) is wire.Push:
+            return self._whole(reply, deadline)
+        return reply
 
     def send(self, data: bytes, deadline: float) -> None:
         """Send all of `data` before `deadline` (monotonic seconds), or raise NotSent."""
@@ -202,29 +209,58 @@ class Connection:
 
     def read(self, deadline: float, *, decode: bool = True) -> Any:
         """Return the next reply, its strings as bytes unless `decode`; see `exchange`."""
-        reader = self._reader
-        reply = reader.gets(decode)
+        return self._whole(self._gets(decode=decode)(), deadline, decode=decode)
+
+    def _whole(self, reply: Any, deadline: float, *, decode: bool = True) -> Any:
+        """Return `reply` once it is one: read on while it is half of one, or a push."""
+        gets = self._gets(decode=decode)
+        late = False
+        while reply is INCOMPLETE or type(reply) is wire.Push:
+            if late and monotonic() > deadline:
+                raise Silent(_PATIENCE_ENDED)
+            self.receive()
+            late = True
+            reply = gets()
+        return reply
+
+    def receive(self) -> None:
+        """Feed the reader with what has come, or comes within `patience`."""
         try:
-            while reply is INCOMPLETE or type(reply) is wire.Push:
-                if not self._polls and _thread() == _main_thread:
-                    self._wait_readable()
-                data = self._sock.recv(_READ_SIZE)
-                if not data:
-                    msg = "the node closed the connection"
-                    raise NoReply(msg)
-                reader.feed(data)
-                reply = reader.gets(decode)
-                if reply is INCOMPLETE and monotonic() > deadline:
-                    raise TimeoutError  # noqa: TRY301 - one place turns silence into Silent
+            if not self._polls and _thread() == _main_thread:
+                self._wait_readable()
+            data = self._sock.recv(_READ_SIZE)
+            if data:
+                self._reader.feed(data)
+                return
         except (BlockingIOError, TimeoutError) as error:
-            msg = f"no answer for {self.patience:g} s"
-            raise Silent(msg) from error
+            raise Silent(_PATIENCE_ENDED) from error
         except OSError as error:
             raise NoReply(_reason(error)) from error
-        except wire.ProtocolError as error:
-            msg = "the node sent something that is not RESP"
-            raise NoReply(msg) from error
-        return reply
+        msg = "the node closed the connection"
+        raise NoReply(msg)
+
+    def read_many(
+        self, count: int, deadline: float, replies: list[Any], *, decode: bool = True
+    ) -> None:
+        """Read until `replies` has `count` entries; it keeps what came before an exception.
+
+        Args:
+            count: How many replies there will be.
+            deadline: In monotonic seconds.
+            replies: What was read so far.
+            decode: False gives strings as bytes.
+        """
+        gets, append = self._gets(decode=decode), replies.append
+        for _ in range(count - len(replies)):
+            reply = gets()
+            if reply is INCOMPLETE or type(reply) is wire.Push:
+                reply = self._whole(reply, deadline, decode=decode)
+            append(reply)
+
+    def _gets(self, *, decode: bool) -> Callable[[], Any]:
+        # Half of what gets() costs with an argument is the argument.
+        gets: Callable[..., Any] = self._reader.gets
+        return gets if decode else partial(gets, False)  # noqa: FBT003 - hiredis has no name for it
 
     def _wait_readable(self) -> None:
         if not self._poll_in.poll(self._patience_ms):

@@ -56,18 +56,23 @@ class Executor:
                 outcome.event,
                 request.call,
                 history,
-                backoff=(request.limits.retry.backoff_base, request.limits.retry.backoff_cap),
+                backoff=(
+                    request.command.limits.retry.backoff_base,
+                    request.command.limits.retry.backoff_cap,
+                ),
                 jitter=jitter(),
             )
             if decision.verb is Verb.SPLIT:
                 singles = request.by_key()
-                return merged(singles, [self.captured(single) for single in singles])
+                replies = [self.captured(single) for single in singles]
+                errors = [reply for reply in replies if isinstance(reply, Exception)]
+                return merged(request.command, [one.part for one in singles], replies, errors)
             if decision.verb is not Verb.SEND:
                 raise failure(decision.verb, outcome, request, history, monotonic() - started)
             history.append(Attempt(outcome.event, monotonic() - started))
             self._obey(decision, outcome.event, request)
             target, asking, outcome = decision.to or request.target, decision.asking, None
-            if monotonic() >= request.deadline:
+            if monotonic() >= request.command.deadline:
                 outcome = Failed(Event(Trouble.EXPIRED, target))
 
     def _obey(self, decision: decisions.Decision, event: Event, request: Request) -> None:
@@ -83,7 +88,7 @@ class Executor:
         if decision.suspect and pool is not None and self._map.suspect(pool):
             return  # the next attempt waits for the node's recovery or its successor
         if decision.pause:
-            time.sleep(max(0.0, min(decision.pause, request.deadline - monotonic())))
+            time.sleep(max(0.0, min(decision.pause, request.command.deadline - monotonic())))
 
     def _attempt(self, request: Request, target: Address | None, *, asking: bool) -> Any:
         """Send the request once; return its reply or a Failed."""
@@ -92,9 +97,11 @@ class Executor:
             if type(pool) is not Pool:
                 return pool
             try:
-                connection = pool.lease(request.deadline, peek=request.call.safety is Safety.NEVER)
+                connection = pool.lease(
+                    request.command.deadline, peek=request.call.safety is Safety.NEVER
+                )
             except Retired:
-                self._map.ensure(request.deadline)
+                self._map.ensure(request.command.deadline)
                 if target is not None:
                     return Failed(Event(Trouble.UNREACHABLE, target))
                 continue
@@ -108,20 +115,22 @@ class Executor:
 
     def _route(self, request: Request, target: Address | None) -> Any:
         """Return the pool to use once its node is well, or a Failed."""
-        self._map.ensure(request.deadline)
+        self._map.ensure(request.command.deadline)
         if target is not None:
             return self._map.pool_at(target)
         while True:
             slot = request.slot
             pool = self._map.any_primary() if slot is None else self._map.slots[slot]
             if pool is None:
-                self._map.ensure(request.deadline)
+                self._map.ensure(request.command.deadline)
                 return Failed(Event(Trouble.UNCOVERED, slot=slot))
             suspicion = pool.suspicion
             if suspicion is None:
                 return pool
             try:
-                over = suspicion.wait(request.deadline - monotonic(), self._map.config.max_waiting)
+                over = suspicion.wait(
+                    request.command.deadline - monotonic(), self._map.config.max_waiting
+                )
             except OverflowError:
                 msg = f"{self._map.config.max_waiting} calls wait for this shard already"
                 raise ShardUnavailableError(msg, **request.facts(pool.address)) from None
@@ -135,10 +144,12 @@ class Executor:
         raise PoolTimeoutError(msg, **request.facts(pool.address))
 
     def _talk(self, pool: Pool, connection: Connection, request: Request, *, asking: bool) -> Any:
-        left = request.deadline - monotonic()
+        left = request.command.deadline - monotonic()
         try:
             connection.set_patience(min(self._map.config.socket_timeout, max(left, 0.001)))
-            connection.send(_ASKING + request.data if asking else request.data, request.deadline)
+            connection.send(
+                _ASKING + request.data if asking else request.data, request.command.deadline
+            )
             if asking:
                 self.read(pool, connection, request)
         except (NotSent, NoReply, Silent) as error:
@@ -165,7 +176,7 @@ class Executor:
         except BaseException:
             pool.discard(connection)
             raise
-        pool.release(connection)
+        pool.release(connection, monotonic())
         return self.judged(reply, pool)
 
     def _trouble(self, pool: Pool, error: Exception) -> Trouble:
@@ -195,9 +206,9 @@ class Executor:
         """
         while True:
             try:
-                return connection.read(request.deadline, decode=request.decode)
+                return connection.read(request.command.deadline, decode=request.command.decode)
             except Silent:
-                left = request.deadline - monotonic()
+                left = request.command.deadline - monotonic()
                 if left <= 0:
                     raise
                 self.silence(pool, request)

@@ -158,9 +158,9 @@ class Pool:
         finally:
             self.waiting -= 1
 
-    def release(self, connection: Connection) -> None:
-        """Take back a connection that is in step with its server."""
-        connection.idle_since = monotonic()
+    def release(self, connection: Connection, now: float) -> None:
+        """Take back a connection that is in step with its server; `now` is monotonic."""
+        connection.idle_since = now
         self.idle.append(connection)
         if self.waiting:
             self._notify()
