@@ -9,8 +9,8 @@ greater epoch, so a view that lags can never roll the map back. At equal epochs,
 CLUSTER NODES, the majority of the views wins, then the newest of them. The snapshot in force
 takes part as the oldest view, with no vote.
 
-A MOVED changes the snapshot at once but provisionally: no epoch comes with it, so the views of the
-refresh that it causes settle it either way.
+A MOVED changes the snapshot at once but provisionally: no epoch comes with it, so the snapshot
+before it is kept, and the views of the refresh that it causes settle it either way.
 """
 
 from __future__ import annotations
@@ -79,6 +79,8 @@ class Topology:
     slots: Sequence[Shard | None]
     shards: tuple[Shard, ...]
     nodes: dict[Address, Node] = field(default_factory=dict)
+    confirmed: Topology | None = None
+    """The snapshot before any redirect that no view has confirmed yet; None: this one."""
 
     @classmethod
     def of(cls, claims: Iterable[Claim]) -> Topology:
@@ -136,12 +138,13 @@ class Topology:
         slots = list(self.slots)
         slots[slot] = target
         shards = self.shards if target in self.shards else (*self.shards, target)
-        return Topology(slots, shards, {**self.nodes, address: target.primary})
+        nodes = {**self.nodes, address: target.primary}
+        return Topology(slots, shards, nodes, self.confirmed or self)
 
     def _replacing(self, old: Shard, new: Shard) -> Topology:
         slots = [new if shard is old else shard for shard in self.slots]
         shards = tuple(new if shard is old else shard for shard in self.shards)
-        return Topology(slots, shards, self.nodes)
+        return Topology(slots, shards, self.nodes, self.confirmed or self)
 
     def same_as(self, other: Topology) -> bool:
         """Tell whether both say the same of every slot, node and epoch."""
@@ -162,7 +165,8 @@ def merge(views: Sequence[View], current: Topology | None = None) -> Topology:
     """
     layers = [(view.claims, 1) for view in views]
     if current is not None:
-        confirmed = tuple(c for c in current.claims() if c.shard.epoch)
+        base = current.confirmed or current
+        confirmed = tuple(c for c in base.claims() if c.shard.epoch)
         layers.insert(0, (confirmed, 0))
     points = sorted({p for claims, _ in layers for c in claims for p in (c.start, c.end + 1)})
     columns = [(_column(claims, points), vote) for claims, vote in layers]

@@ -116,7 +116,7 @@ class ClusterMap:
                 return
             base = None if replaced else self.topology
             merged = topology.merge(ours, base)
-            if base is None or not merged.same_as(base):
+            if base is None or base.confirmed is not None or not merged.same_as(base):
                 self._install(merged)
 
     def patch(self, slot: int, address: Address) -> None:

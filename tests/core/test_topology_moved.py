@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
@@ -70,11 +69,6 @@ def test_views_confirm_or_undo_what_a_redirect_made_of_the_map():
         assert owners(merge([fresh], moved), 7) == ["a"]
 
 
-@pytest.mark.xfail(
-    reason="a patched slot takes part in the merge with the epoch of the shard it was given to, "
-    "so no view can take it back while that epoch is greater than the true owner's",
-    strict=True,
-)
 def test_views_undo_a_stale_redirect_to_a_shard_of_a_greater_epoch():
     moved = MAP.with_moved(7, address("b"))
     fresh = view("a", (0, 99, shard("a", epoch=1)), (100, LAST, shard("b", epoch=2)))
