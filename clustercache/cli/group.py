@@ -10,6 +10,7 @@ import click
 import clustercache
 from clustercache.cli.check import check
 from clustercache.cli.create import create
+from clustercache.cli.demo import demo
 from clustercache.cli.execute import execute
 from clustercache.cli.info import info
 from clustercache.cli.up import up
@@ -62,5 +63,5 @@ def commands() -> None:
     """
 
 
-for command in (up, create, check, info, execute):
+for command in (demo, up, create, check, info, execute):
     commands.add_command(command)

@@ -72,6 +72,13 @@ def styled(word: str, indent: int = 0) -> Text:
     return Text(" " * indent).append(word, STYLES.get(word, ""))
 
 
+def coloured(text: str, style: str) -> Text:
+    """Return text in a style, as rich names them."""
+    from rich.text import Text
+
+    return Text(text, style)
+
+
 def slot_bar(ranges: Iterable[tuple[int, int]], width: int = 32, *, ascii_only: bool) -> Text:
     """Return a line that stands for all slots, with these ranges (both ends included) heavy."""
     from rich.text import Text
