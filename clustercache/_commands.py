@@ -94,70 +94,73 @@ def merge_nodes(merge: Merge, replies: Mapping[str, Any]) -> Any:
 class Commands(RedisClusterCommands):
     """Every command method of redis-py's cluster client."""
 
-    def get(self, name: Any) -> Any:
-        """Return the value at `name`, or None."""
-        return self.execute_command("GET", name)
-
-    def set(self, name: Any, value: Any, ex: Any = None, *args: Any, **kwargs: Any) -> Any:
-        """Set the value at `name`; arguments and results are redis-py's.
-
-        Args:
-            name: The key.
-            value: bytes, str, int or float.
-            ex: Seconds (or a timedelta) until it expires.
-            args: redis-py's px, nx, xx, keepttl, get, exat, pxat, ... in this order.
-            kwargs: The same by name.
-        """
-        if args or kwargs or (ex is not None and type(ex) is not int):
-            return super().set(name, value, ex, *args, **kwargs)  # type: ignore[misc]  # self is a protocol there
-        if ex is None:
-            return self.execute_command("SET", name, value)
-        return self.execute_command("SET", name, value, "EX", ex)
-
-    def delete(self, *names: Any) -> Any:
-        """Delete the keys, in whatever slots, and return how many there were."""
-        return self.execute_command("DEL", *names)
-
-    def unlink(self, *names: Any) -> Any:
-        """Delete the keys, in whatever slots, their memory freed later; return how many."""
-        return self.execute_command("UNLINK", *names)
-
-    def exists(self, *names: Any) -> Any:
-        """Return how many of the keys, in whatever slots, exist; one named twice counts twice."""
-        return self.execute_command("EXISTS", *names)
-
-    def touch(self, *names: Any) -> Any:
-        """Renew the keys' time of last access, and return how many there were."""
-        return self.execute_command("TOUCH", *names)
-
-    def hget(self, name: Any, key: Any) -> Any:
-        """Return the value of field `key` of the hash at `name`, or None."""
-        return self.execute_command("HGET", name, key)
-
-    def hgetall(self, name: Any) -> Any:
-        """Return the hash at `name` as a dict."""
-        return self.execute_command("HGETALL", name)
-
-    def mget(self, keys: Any, *args: Any) -> Any:
-        """Return the values of the keys, in whatever slots, in their order; None where none is.
-
-        Args:
-            keys: One key, or an iterable of keys.
-            args: More keys.
-        """
-        if isinstance(keys, (str, bytes, bytearray, memoryview, int, float)):
-            keys = (keys,)
-        return self.execute_command("MGET", *keys, *args)
-
-    def mget_nonatomic(self, keys: Any, *args: Any) -> Any:
-        """Do what `mget` does here: keys may live in any slots."""
-        return self.mget(keys, *args)
-
-    def mset_nonatomic(self, mapping: Mapping[Any, Any]) -> Any:
-        """Set the pairs, in whatever slots; the result is a list, as in redis-py."""
-        return [self.mset(mapping)]  # type: ignore[misc]
-
     if TYPE_CHECKING:
 
         def execute_command(self, *args: Any, **options: Any) -> Any:
             """Send a command and return its result."""
+
+    else:
+        # A type checker sees redis-py's own signatures, which tell sync results from async ones.
+
+        def get(self, name: Any) -> Any:
+            """Return the value at `name`, or None."""
+            return self.execute_command("GET", name)
+
+        def set(self, name: Any, value: Any, ex: Any = None, *args: Any, **kwargs: Any) -> Any:
+            """Set the value at `name`; arguments and results are redis-py's.
+
+            Args:
+                name: The key.
+                value: bytes, str, int or float.
+                ex: Seconds (or a timedelta) until it expires.
+                args: redis-py's px, nx, xx, keepttl, get, exat, pxat, ... in this order.
+                kwargs: The same by name.
+            """
+            if args or kwargs or (ex is not None and type(ex) is not int):
+                return super().set(name, value, ex, *args, **kwargs)
+            if ex is None:
+                return self.execute_command("SET", name, value)
+            return self.execute_command("SET", name, value, "EX", ex)
+
+        def delete(self, *names: Any) -> Any:
+            """Delete the keys, in whatever slots, and return how many there were."""
+            return self.execute_command("DEL", *names)
+
+        def unlink(self, *names: Any) -> Any:
+            """Delete the keys, in whatever slots, their memory freed later; return how many."""
+            return self.execute_command("UNLINK", *names)
+
+        def exists(self, *names: Any) -> Any:
+            """Return how many of the keys, in whatever slots, exist; one named twice counts twice."""
+            return self.execute_command("EXISTS", *names)
+
+        def touch(self, *names: Any) -> Any:
+            """Renew the keys' time of last access, and return how many there were."""
+            return self.execute_command("TOUCH", *names)
+
+        def hget(self, name: Any, key: Any) -> Any:
+            """Return the value of field `key` of the hash at `name`, or None."""
+            return self.execute_command("HGET", name, key)
+
+        def hgetall(self, name: Any) -> Any:
+            """Return the hash at `name` as a dict."""
+            return self.execute_command("HGETALL", name)
+
+        def mget(self, keys: Any, *args: Any) -> Any:
+            """Return the values of the keys, in whatever slots, in their order; None where none is.
+
+            Args:
+                keys: One key, or an iterable of keys.
+                args: More keys.
+            """
+            if isinstance(keys, (str, bytes, bytearray, memoryview, int, float)):
+                keys = (keys,)
+            return self.execute_command("MGET", *keys, *args)
+
+        def mget_nonatomic(self, keys: Any, *args: Any) -> Any:
+            """Do what `mget` does here: keys may live in any slots."""
+            return self.mget(keys, *args)
+
+        def mset_nonatomic(self, mapping: Mapping[Any, Any]) -> Any:
+            """Set the pairs, in whatever slots; the result is a list, as in redis-py."""
+            return [self.mset(mapping)]

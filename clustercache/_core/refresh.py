@@ -73,7 +73,7 @@ def whom_to_ask(
     seeds: Sequence[Address],
     order: Sequence[Address],
 ) -> list[Address]:
-    """Return the addresses to ask, best first: hints, then known nodes, then the seeds.
+    """Return the addresses to ask, best first: hints, then some known nodes, then the seeds.
 
     Args:
         topology: The snapshot in force.
@@ -83,7 +83,7 @@ def whom_to_ask(
     """
     healthy = {a for a, n in topology.nodes.items() if n.healthy} if topology else set()
     known = [a for a in order if a in healthy] + [a for a in order if a not in healthy]
-    return list(dict.fromkeys((*hints, *known, *seeds)))
+    return list(dict.fromkeys((*hints, *known[: 2 * ASKED], *seeds)))
 
 
 def probe_pause(jitter: float) -> float:

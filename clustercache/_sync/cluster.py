@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import weakref
 from time import monotonic
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 from clustercache import config as configuration
 from clustercache._commands import (
@@ -89,6 +89,9 @@ class Cluster(Commands):
         >>> r.set("k", "v", ex=60)  # doctest: +SKIP
         True
     """
+
+    # redis-py's overloads tell a type checker by it that results are not awaitables.
+    _is_async_client: Literal[False] = False
 
     def __init__(self, config: ClusterConfig) -> None:
         """Make a client; see `from_url` for the usual way.

@@ -30,8 +30,8 @@ if TYPE_CHECKING:
     from clustercache.config import ClusterConfig
 
 _log = logging.getLogger("clustercache.topology")
-_LEARN_TIMEOUT = 0.25
-"""Seconds for each node that a refresh asks: one that needs longer is not the one to ask."""
+_HASTE = 0.25
+"""Seconds for each node that a refresh asks while calls wait for a suspected one."""
 
 
 class ClusterMap:
@@ -93,13 +93,14 @@ class ClusterMap:
         order = list(self.topology.nodes) if self.topology else []
         random.shuffle(order)
         candidates = refresh.whom_to_ask(self.topology, hints, self.config.seeds, order)
-        addresses = [a for a in candidates if a not in self.suspicions][: 2 * refresh.ASKED]
+        addresses = [a for a in candidates if a not in self.suspicions]
+        patience = _HASTE if self.suspicions else self.config.socket_connect_timeout
         views, failures = learn(
             [self.target(a) for a in addresses],
             self._probe_config,
             self._tls,
             enough=refresh.ASKED,
-            timeout=_LEARN_TIMEOUT,
+            timeout=min(patience, self.config.socket_connect_timeout),
         )
         self.refreshes += 1
         if failures:

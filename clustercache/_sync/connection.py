@@ -120,7 +120,7 @@ class Connection:
             self.set_patience(config.socket_timeout)
         except OSError as error:
             self.close()
-            raise NotSent(_reason(error)) from error
+            raise NotSent(_reason(error), silent=isinstance(error, TimeoutError)) from error
         except BaseException:
             self.close()
             raise
@@ -320,7 +320,8 @@ def _connect(address: Address, timeout: float, *, keepalive: bool) -> socket.soc
     try:
         sock = socket.create_connection(address, timeout)
     except (OSError, UnicodeError) as error:
-        raise NotSent(f"cannot connect: {_reason(error)}", silent=_is_silence(error)) from error
+        silent = isinstance(error, TimeoutError)
+        raise NotSent(f"cannot connect: {_reason(error)}", silent=silent) from error
     # A connect to a dead port of the ephemeral range can meet itself and answer its own PING.
     if sock.getsockname() == sock.getpeername():
         sock.close()
@@ -330,10 +331,6 @@ def _connect(address: Address, timeout: float, *, keepalive: bool) -> socket.soc
     if keepalive:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
     return sock
-
-
-def _is_silence(error: Exception) -> bool:
-    return isinstance(error, TimeoutError)
 
 
 def _reason(error: BaseException) -> str:

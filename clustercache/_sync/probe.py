@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 _VIEW = (("CLUSTER", "SLOTS"), ("CLUSTER", "NODES"))
 _PING = (("PING",),)
+_FIRST_PATIENCE = 0.05
+"""Seconds for a connect, at first."""
 
 
 def for_probes(config: ClusterConfig) -> ClusterConfig:
@@ -30,7 +32,17 @@ def for_probes(config: ClusterConfig) -> ClusterConfig:
 class Probe:
     """One question to one node, asked again and again on one connection, one at a time."""
 
-    __slots__ = ("_asked", "_config", "_connection", "_expected", "_question", "_tls", "address")
+    __slots__ = (
+        "_asked",
+        "_config",
+        "_connection",
+        "_expected",
+        "_not_before",
+        "_patience",
+        "_question",
+        "_tls",
+        "address",
+    )
 
     def __init__(
         self,
@@ -47,31 +59,40 @@ class Probe:
         self._connection: Connection | None = None
         self._expected = 0
         self._asked = False
+        self._patience = _FIRST_PATIENCE
+        self._not_before = 0.0
 
-    def ask(self, timeout: float) -> bool:
+    def ask(self) -> bool:
         """Send the question unless it is outstanding; tell whether the node took it.
 
         A stopped process takes a connection and answers nothing, so the handshake is part of the
-        question and nobody waits for it here.
-
-        Args:
-            timeout: Seconds for the TCP connect (and the TLS handshake).
+        question and nobody waits for it here. An address where nothing answers at all is given
+        more time each time, and is left alone for ten times as long.
         """
         if self._asked:
             return True
+        if monotonic() < self._not_before:
+            return False
         try:
             data = wire.pack_many(self._question)
             self._expected = len(self._question)
             if self._connection is None:
                 self._connection = Connection(
-                    self.address, self._config, tls=self._tls, timeout=timeout, shake_hands=False
+                    self.address,
+                    self._config,
+                    tls=self._tls,
+                    timeout=self._patience,
+                    shake_hands=False,
                 )
                 steps = self._connection.handshake_steps(self._config)
                 data = wire.pack_many([command for command, _ in steps]) + data
                 self._expected += len(steps)
-            self._connection.send(data, monotonic() + timeout)
-        except NotSent:
+            self._connection.send(data, monotonic() + self._patience)
+        except NotSent as error:
             self.close()
+            if error.silent:
+                self._not_before = monotonic() + 10 * self._patience
+                self._patience = min(2 * self._patience, self._config.socket_connect_timeout)
             return False
         self._asked = True
         return True
@@ -80,10 +101,11 @@ class Probe:
         """Return the replies to the question, or None if they have not all come in `timeout`."""
         if self._connection is None or not self._connection.readable(timeout):
             return None
+        replies: list[Any] = []
+        patience = max(timeout, _FIRST_PATIENCE)
         try:
-            deadline = monotonic() + max(timeout, 0.1)
-            self._connection.set_patience(max(timeout, 0.1))
-            replies = [self._connection.read(deadline) for _ in range(self._expected)]
+            self._connection.set_patience(patience)
+            self._connection.read_many(self._expected, monotonic() + patience, replies)
         except (NoReply, Silent):
             self.close()
             return None
@@ -125,13 +147,7 @@ class ViewProbe(Probe):
             ServerError: The node refuses CLUSTER SLOTS.
         """
         replies = self.answer(timeout)
-        if replies is None:
-            return None
-        slots, nodes = replies
-        if isinstance(slots, ServerError):
-            raise slots
-        text = None if isinstance(nodes, ServerError) else bytes(nodes).decode()
-        return topology.parse_view(slots, text, self.address)
+        return None if replies is None else _parsed(replies, self.address)
 
 
 def learn(
@@ -170,12 +186,18 @@ def _view_of(
     address: Address, config: ClusterConfig, tls: ssl.SSLContext | None, timeout: float
 ) -> View:
     connection = Connection(address, config, tls=tls, timeout=timeout)
+    replies: list[Any] = []
     try:
         deadline = monotonic() + timeout
         connection.send(wire.pack_many(_VIEW), deadline)
-        slots, nodes = connection.read(deadline), connection.read(deadline)
+        connection.read_many(len(_VIEW), deadline, replies)
     finally:
         connection.close()
+    return _parsed(replies, address)
+
+
+def _parsed(replies: Sequence[Any], address: Address) -> View:
+    slots, nodes = replies
     if isinstance(slots, ServerError):
         raise slots
     text = None if isinstance(nodes, ServerError) else bytes(nodes).decode()

@@ -1,0 +1,29 @@
+"""What a user's type checker sees. Checked by mypy --strict, never run."""
+
+from __future__ import annotations
+
+from typing import assert_type
+
+from clustercache import Cluster, ClusterConfig, RetryPolicy, exceptions
+from clustercache.localcluster import LocalCluster
+
+r = Cluster.from_url("redis://127.0.0.1:7000", decode_responses=True, deadline=2.0)
+assert_type(r, Cluster)
+assert_type(r.config, ClusterConfig)
+assert_type(r.get("k"), bytes | str | None)
+assert_type(r.set("k", "v", ex=60), bool | str | bytes | None)
+assert_type(r.incr("k"), int)
+assert_type(r.delete("a", "b"), int)
+assert_type(r.mget(["a", "b"]), list[bytes | str | None])
+assert_type(r.keyslot("k"), int)
+
+with Cluster.from_url(["redis://a:1", "redis://b:1"]) as client, client.deadline(0.2):
+    assert_type(client, Cluster)
+with r.retry(RetryPolicy()):
+    pass
+with LocalCluster() as local:
+    assert_type(local.url, str)
+try:
+    r.get("k")
+except exceptions.OutcomeUnknownError as error:
+    assert_type(error.attempts, tuple[str, ...])
