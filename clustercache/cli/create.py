@@ -12,6 +12,7 @@ from clustercache.cli.access import Access, json_option, login_options
 
 if TYPE_CHECKING:
     from rich.console import Console
+    from rich.table import Table
 
     from clustercache._core.address import Address
     from clustercache.admin import Plan, Progress
@@ -89,8 +90,17 @@ def _show_step(screen: Console, done: Progress) -> None:
         screen.print(f"  {done.message}", style="dim")
 
 
-def show_plan(screen: Console, plan: Plan, indent: int = 0) -> None:
-    """Print who gets which slots, and who copies whom."""
+def show_plan(screen: Console, plan: Plan) -> None:
+    """Print the plan, and what the operator should know before saying yes."""
+    screen.print(plan_table(screen, plan))
+    for warning in plan.warnings:
+        screen.print(f"warning: {warning}", style="yellow")
+    if plan.resumes:
+        screen.print("An earlier run was left half done: this completes it.")
+
+
+def plan_table(screen: Console, plan: Plan, indent: int = 0) -> Table:
+    """Return who gets which slots, and who copies whom."""
     table = output.table(
         "primary", "slots", "count", "", "replicas", right=("count",), indent=indent
     )
@@ -102,8 +112,4 @@ def show_plan(screen: Console, plan: Plan, indent: int = 0) -> None:
             output.slot_bar([shard.slots], ascii_only=screen.options.ascii_only),
             " ".join(str(replica.address) for replica in shard.replicas) or "-",
         )
-    screen.print(table)
-    for warning in plan.warnings:
-        screen.print(f"{' ' * indent}warning: {warning}", style="yellow")
-    if plan.resumes:
-        screen.print(f"{' ' * indent}An earlier run was left half done: this completes it.")
+    return table

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import logging
 from typing import Any
 
 import click
@@ -61,6 +62,8 @@ def commands() -> None:
 
     Exit codes: 0 all is well, 1 something is wrong or failed, 2 wrong usage.
     """
+    # What the package logs is for applications that ask for it: here it would break the tables.
+    logging.getLogger("clustercache").addHandler(logging.NullHandler())
 
 
 for command in (demo, up, create, check, info, execute):

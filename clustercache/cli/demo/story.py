@@ -1,0 +1,163 @@
+"""The demo, scene by scene."""
+
+from __future__ import annotations
+
+from time import monotonic
+from typing import TYPE_CHECKING
+
+from clustercache import Cluster
+from clustercache._core.slots import key_slot
+from clustercache.cli import output
+from clustercache.cli.create import plan_table
+from clustercache.cli.demo.load import ALL_CLASSES, REPEATABLE, ShardLoad, stop_all
+from clustercache.cli.demo.summary import Summary, summarise, summary_table
+from clustercache.cli.demo.watch import Gauge, Moments, Watch
+from clustercache.cli.execute import hops_table
+from clustercache.cli.follow import follow
+from clustercache.config import from_url
+from clustercache.localcluster import LocalCluster
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from clustercache.admin import Plan
+
+_INDENT = 3
+_KEYS = 3000
+_THREADS = 3  # on each shard
+_BEFORE, _AFTER, _LAST = 3.0, 2.5, 1.0
+_CONFIG = {
+    "cluster-enabled": "",
+    "cluster-node-timeout": "ms of silence until a node is suspected",
+    "cluster-require-full-coverage": "no: healthy shards go on while one is down",
+    "repl-diskless-sync-delay": "0: replicas are in sync at once",
+    "appendonly": "",
+}
+
+
+class Story:
+    """Tells what happens while it happens.
+
+    Args:
+        screen: Where to; a quiet one tells nothing.
+        all_classes: Whether the load has operations that the client must not repeat.
+    """
+
+    def __init__(self, screen: Console, *, all_classes: bool) -> None:
+        self._screen = screen
+        self._kinds = ALL_CLASSES if all_classes else REPEATABLE
+        self._scene = 0
+
+    def tell(self, server: str | None, node_timeout: float, begin: float) -> Summary:
+        """Play all scenes; whatever ends them, the servers end."""
+        with self._start(server, node_timeout) as cluster, Cluster.from_url(cluster.url) as client:
+            plan = cluster.plan
+            assert plan is not None  # noqa: S101 - it was made just now
+            self._servers(cluster)
+            self._plan(plan)
+            self._keys(cluster, client)
+            self._redirect(cluster, plan)
+            shards = [ShardLoad(client, s.slots, _THREADS, self._kinds) for s in plan.shards]
+            moments = self._fault(cluster, plan, shards)
+            name = str(cluster.server).partition(" (")[0]
+            took = monotonic() - begin
+            summary = summarise(client, shards, shards[1], moments, server=name, seconds=took)
+            self._end(summary)
+        return summary
+
+    def _heading(self, text: str, remark: str = "") -> None:
+        self._scene += 1
+        line = output.coloured(f"\n{self._scene}  {text}", "bold")
+        self._screen.print(line.append(f"   {remark}", "not bold dim"))
+
+    def _start(self, server: str | None, node_timeout: float) -> LocalCluster:
+        with self._screen.status("starting six servers"):
+            return LocalCluster(server=server, node_timeout=node_timeout)
+
+    def _servers(self, cluster: LocalCluster) -> None:
+        name = str(cluster.server).partition(" (")[0]
+        self._heading("Six servers start", f"{name} on 127.0.0.1, each with its server.conf:")
+        lines = (cluster.nodes[0].directory / "server.conf").read_text().splitlines()
+        values = dict(line.split(" ", 1) for line in lines)
+        for option, remark in _CONFIG.items():
+            text = f"{' ' * _INDENT}{option} {values[option]}"
+            line = output.coloured(text.ljust(44) if remark else text, "")
+            self._screen.print(line.append(remark, "dim"))
+
+    def _plan(self, plan: Plan) -> None:
+        self._heading("They become a cluster", "16384 slots, shared evenly by three primaries")
+        self._screen.print(plan_table(self._screen, plan, _INDENT))
+
+    def _keys(self, cluster: LocalCluster, client: Cluster) -> None:
+        start = monotonic()
+        for first in range(0, _KEYS, 100):
+            client.mset({f"session:{number}": "x" * 100 for number in range(first, first + 100)})
+        took = output.duration(monotonic() - start)
+        self._heading("Keys spread over the nodes", f"{_KEYS:,} keys by MSET, 100 at once: {took}")
+        ascii_only = self._screen.options.ascii_only
+        for node in cluster.primaries:
+            keys = int(node.call("DBSIZE"))
+            bar = ("#" if ascii_only else "━") * round(40 * keys / _KEYS)
+            text = output.coloured(f"{' ' * _INDENT}{node.address}  {keys:5,}  ", "")
+            self._screen.print(text.append(bar, "cyan"))
+
+    def _redirect(self, cluster: LocalCluster, plan: Plan) -> None:
+        key = "session:42"
+        slot = key_slot(key)
+        away = next(s for s in plan.shards if not s.slots.start <= slot <= s.slots.end)
+        answer = follow(from_url(cluster.url), ("STRLEN", key), start=away.primary.address)
+        self._heading("A redirect", f"STRLEN {key}, slot {slot}, asked without a map")
+        self._screen.print(hops_table(answer.hops, _INDENT))
+
+    def _fault(self, cluster: LocalCluster, plan: Plan, shards: list[ShardLoad]) -> Moments:
+        commands = "GET, SET, HSET" + (", HINCRBY" if "NEVER" in self._kinds else "")
+        remark = f"{_THREADS} threads on each shard: {commands}"
+        self._heading("A primary is killed under load", remark)
+        gauges = [
+            Gauge(load, str(shard.primary.address))
+            for load, shard in zip(shards, plan.shards, strict=True)
+        ]
+        watch = Watch(self._screen, gauges, _INDENT)
+        for shard in shards:
+            for worker in shard.workers:
+                worker.start()
+        with watch.showing():
+            moments = _play(cluster, watch, gauges[1])
+        stop_all(shards)
+        return moments
+
+    def _end(self, summary: Summary) -> None:
+        self._heading("What was measured", f"in {summary.seconds:.0f} s")
+        self._screen.print(summary_table(summary, _INDENT))
+        margin = " " * _INDENT
+        for error in summary.errors:
+            self._screen.print(margin + error, style="red", soft_wrap=True)
+        verdict = f"{summary.failed or 'No'} operation{'s' * (summary.failed > 1)} failed."
+        self._screen.print(f"\n{margin}{verdict}", style="green" if summary.ok else "red")
+
+
+def _play(cluster: LocalCluster, watch: Watch, sick: Gauge) -> Moments:
+    """Kill the primary of a shard, wait for the promotion, and bring the dead server back."""
+    moments = Moments()
+    victim = next(node for node in cluster.nodes if str(node.address) == sick.primary)
+    watch.zero = monotonic() + _BEFORE
+    watch.run_for(_BEFORE)
+    watch.zero = sick.down_since = moments.killed = monotonic()
+    cluster.kill(victim)
+    sick.state = "down"
+    watch.tell(
+        f"SIGKILL to {victim.address}, the primary of slots {sick.load.slots}", moments.killed
+    )
+    failover = watch.until(cluster.wait_failover)
+    moments.promoted = failover.at
+    sick.primary = str(failover.promoted.address)
+    watch.tell(f"{sick.primary} was promoted", failover.at)
+    sick.state = "promoted"
+    watch.run_for(_AFTER)
+    moments.restarted = monotonic()
+    watch.tell(f"{victim.address} is started again")
+    watch.until(lambda: cluster.restart(victim))
+    moments.rejoined = monotonic()
+    watch.tell(f"{victim.address} is back, as a {victim.role} of {sick.primary}")
+    watch.run_for(_LAST)
+    return moments
