@@ -186,6 +186,11 @@ class ClusterConfig:
         if self.credential_provider and (self.username or self.password):
             _refuse("give either credential_provider or username and password")
 
+    @property
+    def patience(self) -> float:
+        """Seconds of silence that a call waits for at once: its deadline may be the nearer."""
+        return min(self.socket_timeout, self.deadline)
+
     def credentials(self) -> tuple[str | None, str | None]:
         """Return (username, password) for the next connection."""
         if self.credential_provider is None:

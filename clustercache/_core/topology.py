@@ -296,7 +296,7 @@ def parse_view(slots: Sequence[Any], nodes: str | None, asked: Address) -> View:
                 epoch = facts[first.id].epoch if first.id in facts else 0
                 shard = shards[first.id] = Shard(first, tuple(members[1:]), epoch)
             claims.append(Claim(start, end, shard))
-    except (TypeError, IndexError, KeyError) as error:
+    except (TypeError, IndexError, KeyError, ValueError) as error:
         msg = f"{asked} answered CLUSTER SLOTS or NODES in an unknown form"
         raise ValueError(msg) from error
     claims.sort(key=lambda claim: claim.start)

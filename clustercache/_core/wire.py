@@ -37,16 +37,22 @@ class ServerError(Exception):
         super().__init__(self.text)
 
 
-def new_reader(encoding: str | None = None, errors: str = "strict") -> hiredis.Reader:
+def new_reader(
+    encoding: str | None = None,
+    errors: str = "strict",
+    *,
+    broken: type[Exception] = ProtocolError,
+) -> hiredis.Reader:
     """Return a reader whose `gets()` gives replies, `ServerError` values or `INCOMPLETE`.
 
     Args:
         encoding: Decode bulk strings with this codec; None leaves bytes.
         errors: The codec's error handler.
+        broken: What `gets()` raises for something that is not RESP.
     """
     options: dict[str, Any] = {"encoding": encoding} if encoding else {}
     return hiredis.Reader(
-        protocolError=ProtocolError,
+        protocolError=broken,
         replyError=ServerError,
         notEnoughData=INCOMPLETE,
         errors=errors,

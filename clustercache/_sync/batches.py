@@ -134,7 +134,9 @@ class Batches:
         while waiting:
             share = waiting.popleft()
             count = len(share.members)
+            left = max(command.deadline - monotonic(), 0.001)
             try:
+                share.connection.set_patience(min(self._map.config.socket_timeout, left))
                 share.connection.read_many(
                     count, command.deadline, share.replies, decode=command.decode
                 )
@@ -170,5 +172,5 @@ class Batches:
         if broken:
             share.pool.discard(share.connection)
         else:
-            share.connection.set_patience(self._map.config.socket_timeout)
+            share.connection.set_patience(self._map.config.patience)
             share.pool.release(share.connection, monotonic())

@@ -104,7 +104,7 @@ class Connection:
         self.address = address
         self.closed = False
         encoding = config.encoding if config.decode_responses else None
-        self._reader = wire.new_reader(encoding, config.encoding_errors)
+        self._reader = wire.new_reader(encoding, config.encoding_errors, broken=NoReply)
         self._sock = _connect(address, limit, keepalive=config.socket_keepalive)
         try:
             if tls is not None:
@@ -117,7 +117,7 @@ class Connection:
             self.set_patience(max(deadline - monotonic(), 0.001))
             if shake_hands:
                 self._shake_hands(config, deadline)
-            self.set_patience(config.socket_timeout)
+            self.set_patience(config.patience)
         except OSError as error:
             self.close()
             raise NotSent(_reason(error), silent=isinstance(error, TimeoutError)) from error
@@ -216,10 +216,12 @@ class Connection:
         gets = self._gets(decode=decode)
         late = False
         while reply is INCOMPLETE or type(reply) is wire.Push:
-            if late and monotonic() > deadline:
-                raise Silent(_PATIENCE_ENDED)
-            self.receive()
-            late = True
+            # What follows a push may have come together with it.
+            if reply is INCOMPLETE:
+                if late and monotonic() > deadline:
+                    raise Silent(_PATIENCE_ENDED)
+                self.receive()
+                late = True
             reply = gets()
         return reply
 

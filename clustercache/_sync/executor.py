@@ -152,8 +152,12 @@ class Executor:
             )
             if asking:
                 self.read(pool, connection, request)
-        except (NotSent, NoReply, Silent) as error:
+        except (NotSent, NoReply) as error:
             return self._finish(pool, connection, request, error)
+        except Silent as error:
+            # Who read on here would take the reply to ASKING for the command's.
+            pool.discard(connection)
+            return Failed(Event(self._trouble(pool, error), pool.address))
         except BaseException:
             pool.discard(connection)
             raise
@@ -169,7 +173,7 @@ class Executor:
             if trouble is not None:
                 self.silence(pool, request)
             reply = self.read(pool, connection, request)
-            connection.set_patience(self._map.config.socket_timeout)
+            connection.set_patience(self._map.config.patience)
         except (NotSent, NoReply, Silent) as error:
             pool.discard(connection)
             return Failed(Event(self._trouble(pool, error), pool.address))
@@ -204,15 +208,16 @@ class Executor:
             NoReply: The connection was lost, or the slot has a new owner meanwhile.
             Silent: The deadline passed.
         """
+        deadline = request.command.deadline
         while True:
+            left = max(deadline - monotonic(), 0.001)
+            connection.set_patience(min(self._map.config.socket_timeout, left))
             try:
-                return connection.read(request.command.deadline, decode=request.command.decode)
+                return connection.read(deadline, decode=request.command.decode)
             except Silent:
-                left = request.command.deadline - monotonic()
-                if left <= 0:
+                if monotonic() >= deadline:
                     raise
                 self.silence(pool, request)
-                connection.set_patience(min(self._map.config.socket_timeout, left))
 
     def silence(self, pool: Pool, request: Request) -> None:
         """Suspect a node that did not answer, or raise NoReply if it lost the slot meanwhile."""

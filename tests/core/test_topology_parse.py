@@ -143,13 +143,13 @@ def test_cluster_nodes_of_every_server_version_is_read():
     ],
 )
 def test_a_reply_of_another_form_is_a_value_error(reply):
-    with pytest.raises(ValueError):
+    with pytest.raises(ValueError, match=r"asked:7000 answered .* in an unknown form"):
         parse_view(reply, None, ASKED)
 
 
 @pytest.mark.parametrize("text", ["\n", "garbage", "id h:1@2 master - 0 0 x connected"])
 def test_cluster_nodes_of_another_form_is_a_value_error(text):
-    with pytest.raises(ValueError):
+    with pytest.raises(ValueError, match="unknown form"):
         parse_view([], text, ASKED)
 
 
