@@ -193,6 +193,7 @@ class ClusterMap:
                 replicas = tuple(node.address for node in shard.replicas)
                 pool.suspicion = Suspicion(pool, replicas)
                 self.suspicions[pool.address] = pool.suspicion
+                pool.reroute()
                 _log.warning("node_suspected node=%s", pool.address)
                 self.helper.start()
         return True

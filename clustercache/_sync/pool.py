@@ -33,6 +33,10 @@ class Retired(Exception):  # noqa: N818
     """The node left the cluster, or the client was closed: route again."""
 
 
+class Doubted(Retired):
+    """All connections are in use and the node is suspected: wait for its shard instead."""
+
+
 class Stale(Exception):  # noqa: N818
     """The idle connection was closed by its server: nothing was sent on it."""
 
@@ -114,7 +118,7 @@ class Pool:
 
         Raises:
             NotSent, Refused: No connection could be opened.
-            PoolFull, Retired: See there.
+            PoolFull, Retired, Doubted: See there.
         """
         while True:
             try:
@@ -134,6 +138,8 @@ class Pool:
             if self.retired:
                 raise Retired
             if self.size >= self._config.max_connections:
+                if self.suspicion is not None:
+                    raise Doubted
                 self._wait(deadline)
                 return None
             self._opening += 1
@@ -192,11 +198,15 @@ class Pool:
         for connection in list(self._everyone):
             connection.wake()
 
+    def reroute(self) -> None:
+        """Let those who wait for a connection look again at what they wait for."""
+        with self._changed:
+            self._changed.notify_all()
+
     def retire(self) -> None:
         """Let what is under way finish, and open nothing more."""
         self.retired = True
-        with self._changed:
-            self._changed.notify_all()
+        self.reroute()
         self.flush()
 
     def abandon(self) -> None:
