@@ -8,7 +8,9 @@ from __future__ import annotations
 import logging
 import os
 import threading
+import time
 import weakref
+from pathlib import Path
 from time import monotonic
 from typing import TYPE_CHECKING
 
@@ -27,6 +29,9 @@ _log = logging.getLogger("clustercache.helper")
 _ANSWER_TIME = 0.05
 """Seconds that a replica gets to answer in one round; what comes later counts in the next."""
 
+_END_TIME = 0.1
+"""Seconds that a thread may take from the end of its code to the end of its life."""
+
 
 class Helper:
     """Refreshes the map and watches suspected nodes, in a thread of its own while there are any."""
@@ -38,6 +43,7 @@ class Helper:
         self._lock = threading.Lock()
         self._wake = threading.Event()
         self._thread: threading.Thread | None = None
+        self._last: threading.Thread | None = None
         self._stopping = False
         self._life: dict[Address, LifeProbe] = {}
         self._views: dict[Address, ViewProbe] = {}
@@ -56,15 +62,22 @@ class Helper:
                 return
             self._thread = threading.Thread(target=self._run, name="clustercache", daemon=True)
             self._thread.start()
+            self._last = self._thread
 
-    def stop(self) -> None:
-        """End the thread and wait for it; `start` is refused from now on."""
+    def stop(self) -> threading.Thread | None:
+        """End the thread and wait for it; `start` is refused from now on.
+
+        Returns:
+            The thread that was the last, if there was one.
+        """
         with self._lock:
             self._stopping = True
-            thread = self._thread
+            # One that found nothing to do any more may still be on its way out.
+            thread = self._last
         self._wake.set()
         if thread is not None and thread is not threading.current_thread():
             thread.join()
+        return thread
 
     def resume(self) -> None:
         """Allow `start` again, and start if there is work; a closed client stays closed."""
@@ -152,7 +165,17 @@ _helpers: weakref.WeakSet[Helper] = weakref.WeakSet()
 
 def _before_fork() -> None:
     for helper in list(_helpers):
-        helper.stop()
+        thread = helper.stop()
+        if thread is not None:
+            _await_end(thread)
+
+
+def _await_end(thread: threading.Thread) -> None:
+    """Wait until the kernel counts a joined thread no more: Python warns of what the kernel says."""
+    task = Path(f"/proc/self/task/{thread.native_id}")
+    limit = monotonic() + _END_TIME
+    while task.exists() and monotonic() < limit:
+        time.sleep(0.0001)
 
 
 def _after_fork_in_parent() -> None:
