@@ -127,7 +127,7 @@ def ticking(seconds: float) -> Iterator[list[int]]:
 
 
 @pytest.mark.parametrize(
-    ("fault", "server"), [("kill", "valkey-9.1"), ("stop", "valkey-9.1"), ("kill", "redis-6.2")]
+    ("fault", "server"), [("kill", "valkey"), ("stop", "valkey"), ("kill", "redis-6.2")]
 )
 def test_no_repeatable_call_fails_when_a_primary_is_hit(
     fault: str, server: str, report: Any
