@@ -171,7 +171,7 @@ def _before_fork() -> None:
 
 
 def _await_end(thread: threading.Thread) -> None:
-    """Wait until the kernel counts a joined thread no more: Python warns of what the kernel says."""
+    """Wait until the kernel counts a joined thread no more, for Python warns by its count."""
     task = Path(f"/proc/self/task/{thread.native_id}")
     limit = monotonic() + _END_TIME
     while task.exists() and monotonic() < limit:
