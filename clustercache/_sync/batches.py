@@ -59,8 +59,8 @@ class Batches:
             parts: Its parts.
             targets: For each part the node it is for, where it does not follow its slot.
         """
-        self._map.ensure(command.deadline)
         data = command.packed(parts)
+        self._map.ensure(command.deadline)
         replies: list[Any] = [None] * len(parts)
         left: dict[int, Failed | None] = {}
         shares: list[Share] = []

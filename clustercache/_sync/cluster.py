@@ -65,7 +65,7 @@ def _direct(spec: CommandSpec) -> tuple[int, int, int]:
 _DIRECT = {
     name: _direct(spec)
     for name, spec in COMMANDS.items()
-    if (spec.single_key or spec.split is not Split.NONE)
+    if (spec.single_key or spec.split in {Split.VALUES, Split.SUM})
     and len(spec.words) == 1
     and spec.route is Route.KEYS
     and not spec.refused
