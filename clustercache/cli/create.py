@@ -109,7 +109,7 @@ def plan_table(screen: Console, plan: Plan, indent: int = 0) -> Table:
             " " * indent + str(shard.primary.address),
             str(shard.slots),
             str(shard.slots.size),
-            output.slot_bar([shard.slots], ascii_only=screen.options.ascii_only),
+            output.slot_bar(screen, [shard.slots]),
             " ".join(str(replica.address) for replica in shard.replicas) or "-",
         )
     return table

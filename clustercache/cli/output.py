@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from rich.console import Console
+    from rich.status import Status
     from rich.table import Table
     from rich.text import Text
 
@@ -43,6 +44,11 @@ def console(*, stderr: bool = False, quiet: bool = False) -> Console:
     if not made.is_terminal:
         made.width = _PIPE_WIDTH
     return made
+
+
+def status(screen: Console, text: str) -> Status:
+    """Return a line with a spinner, for the time that something takes."""
+    return screen.status(text, spinner="line" if screen.options.ascii_only else "dots")
 
 
 def table(*columns: str, right: Sequence[str] = (), indent: int = 0) -> Table:
@@ -79,16 +85,17 @@ def coloured(text: str, style: str) -> Text:
     return Text(text, style)
 
 
-def slot_bar(ranges: Iterable[tuple[int, int]], width: int = 32, *, ascii_only: bool) -> Text:
+def slot_bar(screen: Console, ranges: Iterable[tuple[int, int]]) -> Text:
     """Return a line that stands for all slots, with these ranges (both ends included) heavy."""
     from rich.text import Text
 
+    width = max(min(32, screen.width - 60), 8)
     owned = [0] * width
     for start, end in ranges:
         for cell in range(start * width // SLOT_COUNT, end * width // SLOT_COUNT + 1):
             first, after = -(-cell * SLOT_COUNT // width), -(-(cell + 1) * SLOT_COUNT // width)
             owned[cell] += min(end + 1, after) - max(start, first)
-    heavy, light = ("#", "-") if ascii_only else ("━", "─")
+    heavy, light = ("#", "-") if screen.options.ascii_only else ("━", "─")
     half = SLOT_COUNT / width / 2
     bar = Text()
     for count in owned:

@@ -40,7 +40,7 @@ def up(*, as_json: bool, **options: Any) -> None:
 
     screen = output.console(quiet=as_json)
     with contextlib.suppress(KeyboardInterrupt), stoppable():
-        with screen.status("") as status:
+        with output.status(screen, "starting the servers") as status:
             cluster = LocalCluster(**options, progress=lambda done: status.update(_step(done)))
         with cluster:
             _show(cluster, as_json=as_json)

@@ -29,8 +29,8 @@ _BEFORE, _AFTER, _LAST = 3.0, 2.5, 1.0
 _CONFIG = {
     "cluster-enabled": "",
     "cluster-node-timeout": "ms of silence until a node is suspected",
-    "cluster-require-full-coverage": "no: healthy shards go on while one is down",
-    "repl-diskless-sync-delay": "0: replicas are in sync at once",
+    "cluster-require-full-coverage": "healthy shards go on while one is down",
+    "repl-diskless-sync-delay": "seconds until a new replica is synced",
     "appendonly": "",
 }
 
@@ -71,7 +71,7 @@ class Story:
         self._screen.print(line.append(f"   {remark}", "not bold dim"))
 
     def _start(self, server: str | None, node_timeout: float) -> LocalCluster:
-        with self._screen.status("starting six servers"):
+        with output.status(self._screen, "starting six servers"):
             return LocalCluster(server=server, node_timeout=node_timeout)
 
     def _servers(self, cluster: LocalCluster) -> None:
@@ -81,7 +81,7 @@ class Story:
         values = dict(line.split(" ", 1) for line in lines)
         for option, remark in _CONFIG.items():
             text = f"{' ' * _INDENT}{option} {values[option]}"
-            line = output.coloured(text.ljust(44) if remark else text, "")
+            line = output.coloured(text.ljust(38) if remark else text, "")
             self._screen.print(line.append(remark, "dim"))
 
     def _plan(self, plan: Plan) -> None:

@@ -134,15 +134,15 @@ def summary_table(summary: Summary, indent: int = 0) -> Table:
     made = output.table("", "", "", right=("",))
     made.show_header = False
     made.columns[0].justify = made.columns[2].justify = "left"
-    lost = "the servers replicate asynchronously" if summary.missing else ""
-    load = f"{summary.reads:,} reads, {summary.writes:,} writes, {summary.threads} threads"
+    lost = ": replication is asynchronous" if summary.missing else " read back"
+    load = f"{summary.reads:,} reads, {summary.writes:,} writes"
     rows = [
         ("operations", f"{summary.operations:,}", load),
-        ("failed, as the application saw it", f"{summary.failed:,}", ""),
+        ("failed in the application", f"{summary.failed:,}", ""),
         ("outcome unknown", f"{summary.unknown:,}", ""),
         ("applied twice", *_twice(summary)),
         ("acknowledged writes missing", f"{summary.missing:,}",
-         f"of {summary.acknowledged:,} read back  {lost}".rstrip()),
+         f"of {summary.acknowledged:,}{lost}"),
         ("longest wait on healthy shards", output.duration(summary.longest_wait_healthy), ""),
         ("killed to promoted", output.duration(summary.promotion), "the servers' part"),
         ("promoted to first success", output.duration(summary.first_success), "the client's part"),
@@ -161,4 +161,4 @@ def summary_table(summary: Summary, indent: int = 0) -> Table:
 def _twice(summary: Summary) -> tuple[str, str]:
     if summary.counted:
         return f"{summary.applied_twice:,}", f"of {summary.counted:,} counted"
-    return "-", "all may be repeated; --all-classes adds others"
+    return "-", "none to count: see --all-classes"

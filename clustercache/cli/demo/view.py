@@ -16,15 +16,17 @@ if TYPE_CHECKING:
 
 _LEVELS = "▁▂▃▄▅▆▇"  # no full block: rows would touch
 CHART = 14
+CHART_NEEDS = 98
+"""Columns of a terminal that can show the chart."""
 
 
-def live_view(watch: Watch, now: float) -> Group:
+def live_view(watch: Watch, now: float, *, chart: bool) -> Group:
     """Return a table of all shards, and below it what happened."""
     from rich.console import Group
 
     top = max((rate for gauge in watch.gauges for rate in gauge.chart), default=0.0)
-    numbers = ("reads/s", "writes/s", "errors", "again after")
-    headings = ("slots", "primary", "state", *numbers, f"last {CHART} s")
+    numbers = ("reads/s", "writes/s", "errors", "again in")
+    headings = ("slots", "primary", "state", *numbers, *([f"last {CHART} s"] if chart else []))
     table = output.table(*headings, right=numbers, indent=watch.indent)
     table.columns[2].min_width = len("promoted")
     for gauge in watch.gauges:
@@ -37,7 +39,7 @@ def live_view(watch: Watch, now: float) -> Group:
             f"{writes:,.0f}",
             output.coloured(str(gauge.errors), "red" if gauge.errors else ""),
             _again(gauge, now),
-            output.coloured(_chart(gauge.chart, top), "cyan"),
+            *([output.coloured(_chart(gauge.chart, top), "cyan")] if chart else []),
         )
     return Group(table, "", *(event_line(event, watch.indent) for event in watch.events))
 

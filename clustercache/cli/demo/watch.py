@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
-from clustercache.cli.demo.view import CHART, event_line, live_view, plain_line
+from clustercache.cli.demo.view import CHART, CHART_NEEDS, event_line, live_view, plain_line
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -88,6 +88,7 @@ class Watch:
         self.zero = monotonic()
         self.indent = indent
         self._screen = screen
+        self._chart = screen.width >= CHART_NEEDS and not screen.options.ascii_only
         self._live: Live | None = None
         self._next_line = 0.0
 
@@ -140,7 +141,7 @@ class Watch:
             if again is not None:
                 self.tell(f"slots {gauge.load.slots} serve again", again)
         if self._live is not None:
-            self._live.update(live_view(self, now), refresh=True)
+            self._live.update(live_view(self, now, chart=self._chart), refresh=True)
         elif now >= self._next_line:
             self._next_line = now + 1.0
             self._screen.print(plain_line(self, now))
