@@ -177,9 +177,11 @@ class Connection:
             self.send(data, deadline)
         else:
             try:
-                self._sock.send(data)
+                sent = self._sock.send(data)
             except OSError as error:
                 raise NotSent(_reason(error)) from error
+            if sent < len(data):
+                self.send(data[sent:], deadline)
         self.receive()
         reply = self._reader.gets()
         if reply is INCOMPLETE or type(reply) is wire.Push:
