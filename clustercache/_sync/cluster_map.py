@@ -61,9 +61,7 @@ class ClusterMap:
             NoClusterError: No seed gave it before `deadline`.
             ClosedError: The client was closed.
         """
-        if self.closed:
-            msg = "the client is closed: make a new one"
-            raise ClosedError(msg)
+        self._refuse_if_closed()
         if self.topology is not None:
             return
         if not self._first.acquire(timeout=max(deadline - monotonic(), 0.0)):
@@ -71,6 +69,7 @@ class ClusterMap:
         try:
             failures: list[str] = []
             while self.topology is None:
+                self._refuse_if_closed()
                 left = deadline - monotonic()
                 if left <= 0:
                     raise _no_cluster(failures)
@@ -79,6 +78,11 @@ class ClusterMap:
                     self.helper.rest(min(refresh.probe_pause(jitter()), max(left, 0)))
         finally:
             self._first.release()
+
+    def _refuse_if_closed(self) -> None:
+        if self.closed:
+            msg = "the client is closed: make a new one"
+            raise ClosedError(msg)
 
     def _learn_from_seeds(self, timeout: float) -> list[str]:
         views, failures = learn(
@@ -113,7 +117,7 @@ class ClusterMap:
         with self._lock:
             seeds = frozenset(self.config.seeds)
             ours, replaced = topology.same_cluster(views, self.topology, seeds)
-            if not ours:
+            if not ours or self.closed:
                 return
             base = None if replaced else self.topology
             merged = topology.merge(ours, base)

@@ -171,7 +171,7 @@ class Executor:
             if trouble is not None and not isinstance(trouble, Silent):
                 raise trouble  # noqa: TRY301 - one place tells what a lease ended in
             if trouble is not None:
-                self.silence(pool, request)
+                self.silence(pool, connection, request)
             reply = self.read(pool, connection, request)
             connection.set_patience(self._map.config.patience)
         except (NotSent, NoReply, Silent) as error:
@@ -217,10 +217,12 @@ class Executor:
             except Silent:
                 if monotonic() >= deadline:
                     raise
-                self.silence(pool, request)
+                self.silence(pool, connection, request)
 
-    def silence(self, pool: Pool, request: Request) -> None:
+    def silence(self, pool: Pool, connection: Connection, request: Request) -> None:
         """Suspect a node that did not answer, or raise NoReply if it lost the slot meanwhile."""
+        if connection.patience < self._map.config.socket_timeout:
+            return  # the deadline is near, which says nothing of the node
         if request.slot is not None and self._map.slots[request.slot] is not pool:
             msg = "the slot moved while the node was silent"
             raise NoReply(msg)
