@@ -38,11 +38,15 @@ _thread = threading.get_ident
 
 
 class NotSent(Exception):  # noqa: N818 - an event, not an error of the package
-    """The server cannot have got the whole command; `silent`: it took no more data."""
+    """The server cannot have got all of the data: only the first `sent` bytes went out.
 
-    def __init__(self, reason: str, *, silent: bool = False) -> None:
+    `silent` tells a node that took no more data from one that is not there.
+    """
+
+    def __init__(self, reason: str, *, silent: bool = False, sent: int = 0) -> None:
         super().__init__(reason)
         self.silent = silent
+        self.sent = sent
 
 
 class NoReply(Exception):  # noqa: N818
@@ -200,9 +204,9 @@ class Connection:
                     raise TimeoutError  # noqa: TRY301
         except (BlockingIOError, TimeoutError) as error:
             msg = "the node took no more data"
-            raise NotSent(msg, silent=True) from error
+            raise NotSent(msg, silent=True, sent=len(data) - len(view)) from error
         except OSError as error:
-            raise NotSent(_reason(error)) from error
+            raise NotSent(_reason(error), sent=len(data) - len(view)) from error
 
     def _may_write(self) -> bool:
         poll = select.poll()

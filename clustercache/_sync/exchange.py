@@ -1,0 +1,167 @@
+"""Several nodes at once: one write to each before any reply is read.
+
+Replies are read in the order of writing: while one node is waited for the others' replies arrive,
+and each sleep that is saved is worth several replies. A node that stays silent is put last.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from itertools import accumulate
+from time import monotonic
+from typing import TYPE_CHECKING, Any, Final
+
+from clustercache._core import decisions
+from clustercache._core.decisions import Event, Trouble
+from clustercache._core.wire import ServerError
+from clustercache._request import Failed
+from clustercache._sync.connection import NoReply, NotSent, Refused, Silent
+from clustercache._sync.pool import PoolFull, Retired
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from clustercache._sync.cluster_map import ClusterMap
+    from clustercache._sync.connection import Connection
+    from clustercache._sync.pool import Pool
+
+NOT_TRIED: Final = object()
+"""What a command has that was not sent, for a reason that says nothing of its node."""
+
+_TROUBLES = frozenset({ServerError, Failed})
+
+
+class Share:
+    """What goes to one node in one write, and what came back so far."""
+
+    __slots__ = ("_connection", "data", "outcomes", "pool")
+
+    def __init__(self, pool: Pool, data: Sequence[bytes]) -> None:
+        """Take packed commands for one node."""
+        self.pool = pool
+        self.data = data
+        self.outcomes: list[Any] = []
+        """For each command its reply, a Failed, or NOT_TRIED."""
+        self._connection: Connection | None = None
+
+    def __len__(self) -> int:
+        """How many commands it has."""
+        return len(self.data)
+
+    @property
+    def clean(self) -> bool:
+        """Whether every command has a plain reply."""
+        outcomes = self.outcomes
+        return _TROUBLES.isdisjoint(map(type, outcomes)) and NOT_TRIED not in outcomes[:1]
+
+    def begin(self, cluster_map: ClusterMap, deadline: float, *, peek: bool) -> None:
+        """Lease a connection and write; on failure all outcomes are known at once."""
+        pool, count = self.pool, len(self.data)
+        if pool.suspicion is not None:
+            self.outcomes = [NOT_TRIED] * count
+            return
+        try:
+            self._connection = pool.lease(deadline, peek=peek)
+            left = max(deadline - monotonic(), 0.001)
+            self._connection.set_patience(min(cluster_map.config.socket_timeout, left))
+            self._connection.send(b"".join(self.data), deadline)
+        except (PoolFull, Retired):
+            self.outcomes = [NOT_TRIED] * count
+        except Refused as error:
+            failed = Failed(decisions.classify(error.error, pool.address), error.error)
+            self.outcomes = [failed] * count
+        except NotSent as error:
+            if error.silent:
+                cluster_map.suspect(pool)
+            self.outcomes = self._broken_off(error)
+
+    def _broken_off(self, error: NotSent) -> list[Any]:
+        """Tell commands that went out whole, and may be executed, from those that did not."""
+        where = self.pool.address
+        if self._connection is None:
+            return [Failed(Event(Trouble.UNREACHABLE, where))] * len(self.data)
+        lost, cut = Failed(Event(Trouble.NO_REPLY, where)), Failed(Event(Trouble.BROKEN_OFF, where))
+        ends = accumulate(len(piece) for piece in self.data)
+        return [lost if end <= error.sent else cut for end in ends]
+
+    @property
+    def unfinished(self) -> bool:
+        """Whether replies are still to come."""
+        return len(self.outcomes) < len(self.data)
+
+    def read(self, cluster_map: ClusterMap, deadline: float, *, decode: bool) -> None:
+        """Read replies until all are there, the node has been silent, or the connection is lost."""
+        connection = self._connection
+        assert connection is not None  # noqa: S101 - only shares that were written are read
+        left = max(deadline - monotonic(), 0.001)
+        try:
+            connection.set_patience(min(cluster_map.config.socket_timeout, left))
+            connection.read_many(len(self.data), deadline, self.outcomes, decode=decode)
+        except NoReply:
+            self.pool.flush()
+            self._give_up(Trouble.NO_REPLY)
+        except Silent:
+            if monotonic() >= deadline:
+                self._give_up(Trouble.EXPIRED_UNANSWERED)
+            elif not cluster_map.suspect(self.pool):
+                self._give_up(Trouble.NO_REPLY)
+
+    def _give_up(self, trouble: Trouble) -> None:
+        missing = len(self.data) - len(self.outcomes)
+        self.outcomes += [Failed(Event(trouble, self.pool.address))] * missing
+        self.close()
+
+    def close(self) -> None:
+        """Close the connection: it is out of step."""
+        if self._connection is not None:
+            self.pool.discard(self._connection)
+        self._connection = None
+
+    def settle(self, patience: float) -> None:
+        """Give the connection back, or close it; turn the server's errors into Failed."""
+        if self._connection is not None:
+            if self.unfinished or Failed in map(type, self.outcomes):
+                self.close()
+            else:
+                self._connection.set_patience(patience)
+                self.pool.release(self._connection, monotonic())
+        if ServerError in map(type, self.outcomes):
+            where = self.pool.address
+            self.outcomes = [
+                Failed(decisions.classify(outcome, where), outcome)
+                if type(outcome) is ServerError
+                else outcome
+                for outcome in self.outcomes
+            ]
+
+
+def exchange(
+    cluster_map: ClusterMap,
+    shares: Sequence[Share],
+    deadline: float,
+    *,
+    peek: bool,
+    decode: bool = True,
+) -> None:
+    """Write all shares, then read their replies into their `outcomes`.
+
+    Args:
+        cluster_map: Told of nodes that are silent.
+        shares: One for each node, in an order that all threads share: one that holds a connection
+            and waits for the next cannot deadlock with another.
+        deadline: In monotonic seconds.
+        peek: Whether a command among them must not be sent twice.
+        decode: False gives strings as bytes.
+    """
+    try:
+        for share in shares:
+            share.begin(cluster_map, deadline, peek=peek)
+        waiting = deque(share for share in shares if share.unfinished)
+        while waiting:
+            share = waiting.popleft()
+            share.read(cluster_map, deadline, decode=decode)
+            if share.unfinished:
+                waiting.append(share)
+    finally:
+        for share in shares:
+            share.settle(cluster_map.config.patience)
