@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import json
 import os
 import signal
@@ -15,6 +16,8 @@ import pytest
 from click.testing import CliRunner
 
 from clustercache._core.slots import key_slot
+from clustercache.cli.demo.story import Story
+from clustercache.cli.demo.summary import Summary
 from clustercache.cli.group import commands
 from clustercache.localcluster import LocalCluster
 from tests.clusters import is_alive
@@ -387,3 +390,15 @@ def test_an_interrupted_demo_ends_its_servers(after):
         _, err = process.communicate(timeout=20)
     assert (process.returncode, err) == (1, "Error: interrupted; the servers were ended\n")
     assert not any(map(is_alive, servers))
+
+
+@pytest.mark.parametrize(
+    ("failed", "twice", "code"), [(0, 0, 0), (1, 0, 1), (0, 1, 1)], ids=["well", "failed", "twice"]
+)
+def test_the_demo_exits_with_1_when_an_operation_failed(monkeypatch, failed, twice, code):
+    names = {field.name: 0 for field in dataclasses.fields(Summary)}
+    measured = {**names, "failed": failed, "applied_twice": twice, "errors": ()}
+    monkeypatch.setattr(Story, "tell", lambda *_: Summary(**measured))
+    result = run("demo", "--json")
+    assert result.exit_code == code
+    assert json.loads(result.stdout) == {"ok": not code, **measured, "errors": []}
