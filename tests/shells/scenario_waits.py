@@ -148,7 +148,6 @@ WAITS = [
         [get(raises=DeadlineExceededError, facts={"command": "GET"}, says=(f"slot {SLOT}, 127.",))],
         lambda cast: cast.a.on("GET", error("LOADING x")),
         options={"deadline": 0.3},
-        known_bug="EXPIRED carries no node, so `node` is empty and only the attempts name it",
     ),
     Scenario(
         "TRYAGAIN for a command that can be split asks key by key",
