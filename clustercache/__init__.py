@@ -6,6 +6,7 @@ that is asked for.
 
 from __future__ import annotations
 
+import logging
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +23,9 @@ _HOMES = {
     "ClusterConfig": "clustercache.config",
     "RetryPolicy": "clustercache.config",
 }
+
+
+logging.getLogger("clustercache").addHandler(logging.NullHandler())
 
 
 def __getattr__(name: str) -> Any:

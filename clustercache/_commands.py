@@ -131,7 +131,7 @@ class Commands(RedisClusterCommands):
             return self.execute_command("UNLINK", *names)
 
         def exists(self, *names: Any) -> Any:
-            """Return how many of the keys exist, in whatever slots; one named twice counts twice."""
+            """Return how many of the keys exist, in whatever slots; one named twice is two."""
             return self.execute_command("EXISTS", *names)
 
         def touch(self, *names: Any) -> Any:

@@ -6,7 +6,14 @@ from typing import TYPE_CHECKING
 
 from clustercache._commands import to_error
 from clustercache._core.decisions import Attempt, Verb, may_be_applied
-from clustercache.exceptions import ClusterCacheError, DeadlineExceededError, OutcomeUnknownError
+from clustercache.exceptions import (
+    ClosedError,
+    ClusterCacheError,
+    DeadlineExceededError,
+    OutcomeUnknownError,
+    PoolTimeoutError,
+    ShardUnavailableError,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -34,12 +41,26 @@ def failure(
     facts["attempts"] = [str(one) for one in (*history, Attempt(failed.event, took))]
     maybe = may_be_applied(failed.event, request.call, history)
     facts["applied"] = "maybe" if maybe else "no"
-    if verb is Verb.RAISE_UNKNOWN:
-        msg = "sent, and the reply was lost: it may have been applied, so look before you repeat it"
-        return OutcomeUnknownError(msg, **facts)
-    seconds = request.command.limits.deadline
-    msg = (
-        f"no reply within the deadline of {seconds:g} s; a failover takes the "
-        "cluster's node timeout and a little more: if that is longer, raise the deadline"
-    )
-    return DeadlineExceededError(msg, **facts)
+    kind, message = _KINDS[verb]
+    return kind(message.format(seconds=request.command.limits.deadline), **facts)
+
+
+_KINDS: dict[Verb, tuple[type[ClusterCacheError], str]] = {
+    Verb.RAISE_UNKNOWN: (
+        OutcomeUnknownError,
+        "sent, and the reply was lost: it may have been applied, so look before you repeat it",
+    ),
+    Verb.RAISE_DEADLINE: (
+        DeadlineExceededError,
+        "no reply within {seconds:g} s; a failover takes a little more than the node timeout",
+    ),
+    Verb.RAISE_POOL_FULL: (
+        PoolTimeoutError,
+        "all connections to the node stayed in use: raise max_connections, or find who keeps them",
+    ),
+    Verb.RAISE_CROWDED: (
+        ShardUnavailableError,
+        "max_waiting calls wait already for this shard, whose primary does not answer",
+    ),
+    Verb.RAISE_CLOSED: (ClosedError, "the client is closed: make a new one"),
+}

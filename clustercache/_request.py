@@ -130,7 +130,8 @@ class Command:
             return [wire.pack(part[1]) for part in parts]
         except (TypeError, UnicodeError):
             self.check_arguments()
-            raise
+            # Of what can be sent, only a bytearray is not packed as it is.
+            return [wire.pack(tuple[Any, ...](map(encode, part[1]))) for part in parts]
 
     def check_arguments(self) -> None:
         """Raise InvalidArgumentError for the first argument that cannot be sent."""
@@ -199,10 +200,11 @@ def merged(
         return routing.merge(spec, parts, replies)
     if spec.readonly or len(errors) == len(replies):
         raise errors[0]
-    outcomes = {
-        words[1 + index * spec.width]: reply
-        for (_, words, places), reply in zip(parts, replies, strict=True)
-        for index in range(len(places))
-    }
+    outcomes: dict[Any, Any] = {}
+    for (_, words, _), reply in zip(parts, replies, strict=True):
+        keys = words[1 :: spec.width]
+        # A part that was asked key by key knows each key's own outcome.
+        known = reply.outcomes if isinstance(reply, PartialError) else dict.fromkeys(keys, reply)
+        outcomes.update(known)
     msg = f"{len(errors)} of {len(replies)} parts failed, the first with: {errors[0]}"
     raise PartialError(msg, outcomes, command=spec.name) from errors[0]

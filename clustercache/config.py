@@ -55,6 +55,11 @@ class RetryPolicy:
     backoff_base: float = 0.01
     backoff_cap: float = 0.5
 
+    @property
+    def backoff(self) -> tuple[float, float]:
+        """The first and the longest pause, in seconds."""
+        return self.backoff_base, self.backoff_cap
+
     def __post_init__(self) -> None:
         """Refuse what cannot be meant."""
         if not 0 < self.backoff_base <= self.backoff_cap:
@@ -177,6 +182,10 @@ class ClusterConfig:
                 _refuse(f"{name} must be a whole number of at least {least}")
         if self.protocol not in {None, 2, 3}:
             _refuse(f"protocol must be 2 or 3, not {self.protocol!r}")
+        try:
+            codecs.lookup(self.encoding)
+        except (LookupError, TypeError):
+            _refuse(f"encoding {self.encoding!r} is not a codec")
         if not self.seeds:
             _refuse("at least one address is needed")
         try:
@@ -190,6 +199,11 @@ class ClusterConfig:
     def patience(self) -> float:
         """Seconds of silence that a call waits for at once: its deadline may be the nearer."""
         return min(self.socket_timeout, self.deadline)
+
+    @property
+    def recodes(self) -> bool:
+        """Whether str is encoded in another way than hiredis does it."""
+        return codecs.lookup(self.encoding).name != "utf-8" or self.encoding_errors != "strict"
 
     def credentials(self) -> tuple[str | None, str | None]:
         """Return (username, password) for the next connection."""

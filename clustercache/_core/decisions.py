@@ -52,6 +52,12 @@ class Trouble(Enum):
     """The deadline passed while nothing was outstanding."""
     EXPIRED_UNANSWERED = auto()
     """The deadline passed while the reply was outstanding."""
+    POOL_FULL = auto()
+    """All connections to the node stayed in use until the deadline."""
+    CROWDED = auto()
+    """As many calls as may wait for the sick shard already do."""
+    CLOSED = auto()
+    """The client was closed."""
     ERROR = auto()
     """Any other error of the server: the caller's to handle."""
 
@@ -66,6 +72,9 @@ class Verb(Enum):
     RAISE_REPLY = auto()
     """Raise the server's own error."""
     RAISE_DEADLINE = auto()
+    RAISE_POOL_FULL = auto()
+    RAISE_CROWDED = auto()
+    RAISE_CLOSED = auto()
     RAISE_UNKNOWN = auto()
     """Raise OutcomeUnknownError: it may have been applied."""
 
@@ -246,8 +255,8 @@ def _expired(now: Situation) -> Decision:
     return Decision(Verb.RAISE_UNKNOWN if unknown else Verb.RAISE_DEADLINE)
 
 
-def _for_the_caller(_: Situation) -> Decision:
-    return Decision(Verb.RAISE_REPLY)
+def _always(verb: Verb) -> Callable[[Situation], Decision]:
+    return lambda _: Decision(verb)
 
 
 _TABLE: dict[Trouble, Callable[[Situation], Decision]] = {
@@ -262,7 +271,10 @@ _TABLE: dict[Trouble, Callable[[Situation], Decision]] = {
     Trouble.NO_REPLY: _no_reply,
     Trouble.EXPIRED: _expired,
     Trouble.EXPIRED_UNANSWERED: _expired,
-    Trouble.ERROR: _for_the_caller,
+    Trouble.POOL_FULL: _always(Verb.RAISE_POOL_FULL),
+    Trouble.CROWDED: _always(Verb.RAISE_CROWDED),
+    Trouble.CLOSED: _always(Verb.RAISE_CLOSED),
+    Trouble.ERROR: _always(Verb.RAISE_REPLY),
 }
 
 

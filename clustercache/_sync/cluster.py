@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from clustercache._core.commands import CommandSpec
     from clustercache._core.routing import Part
     from clustercache._sync.connection import Connection
+    from clustercache._sync.executor import First
     from clustercache._sync.pool import Pool
     from clustercache.config import ClusterConfig, RetryPolicy
 
@@ -108,6 +109,8 @@ class Cluster(Commands):
         self._deadline = config.deadline
         self._callbacks = callbacks_for(config)
         self.encoder = encoder_for(config)
+        if config.recodes:
+            self.execute_command = self._recoded  # type: ignore[method-assign]
         _clients.add(self)
 
     @classmethod
@@ -150,7 +153,7 @@ class Cluster(Commands):
         if connection is None:
             return self._execute(args, options)
         now = monotonic()
-        trouble: Exception | None = None
+        trouble: First | None = None
         try:
             fresh = now - connection.idle_since < STALE_AFTER and len(args) < risky
             if fresh or not connection.is_stale():
@@ -175,12 +178,18 @@ class Cluster(Commands):
         options.pop("keys", None)
         return callback(reply, **options)
 
+    def _recoded(self, *args: Any, **options: Any) -> Any:
+        """Encode str in the codec of the configuration, which hiredis does not know."""
+        codec, errors = self.config.encoding, self.config.encoding_errors
+        given = [arg.encode(codec, errors) if isinstance(arg, str) else arg for arg in args[1:]]
+        return Cluster.execute_command(self, *args[:1], *given, **options)
+
     def _resume(
         self,
         args: Any,
         options: dict[str, Any],
         began: float,
-        attempt: tuple[Pool, Connection | None, Exception],
+        attempt: tuple[Pool, Connection | None, First],
     ) -> Any:
         """Go on with a direct call after its first attempt, with the whole table of decisions."""
         command = Command(args, self._limits.in_force(), began, decode=True)

@@ -12,10 +12,15 @@ import threading
 from time import monotonic
 from typing import TYPE_CHECKING
 
-from clustercache._core import refresh, topology
+from redis.exceptions import AuthenticationError, NoPermissionError
+
+from clustercache._commands import to_error
+from clustercache._core import decisions, refresh, topology
 from clustercache._core.address import Address
 from clustercache._core.slots import SLOT_COUNT
+from clustercache._core.wire import ServerError
 from clustercache._limits import jitter
+from clustercache._sync.connection import Refused
 from clustercache._sync.health import Suspicion
 from clustercache._sync.helper import Helper
 from clustercache._sync.pool import Pool
@@ -23,7 +28,7 @@ from clustercache._sync.probe import for_probes, learn
 from clustercache.exceptions import ClosedError, NoClusterError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from ssl import SSLContext
 
     from clustercache._core.topology import Topology, View
@@ -65,9 +70,9 @@ class ClusterMap:
         if self.topology is not None:
             return
         if not self._first.acquire(timeout=max(deadline - monotonic(), 0.0)):
-            raise _no_cluster(["another call is still trying"])
+            raise _no_cluster({})
         try:
-            failures: list[str] = []
+            failures: dict[Address, Exception] = {}
             while self.topology is None:
                 self._refuse_if_closed()
                 left = deadline - monotonic()
@@ -75,6 +80,7 @@ class ClusterMap:
                     raise _no_cluster(failures)
                 failures = self._learn_from_seeds(min(left, self.config.socket_connect_timeout))
                 if self.topology is None:
+                    _raise_if_refused(failures)
                     self.helper.rest(min(refresh.probe_pause(jitter()), max(left, 0)))
         finally:
             self._first.release()
@@ -84,7 +90,7 @@ class ClusterMap:
             msg = "the client is closed: make a new one"
             raise ClosedError(msg)
 
-    def _learn_from_seeds(self, timeout: float) -> list[str]:
+    def _learn_from_seeds(self, timeout: float) -> dict[Address, Exception]:
         views, failures = learn(
             self.config.seeds, self._probe_config, self._tls, enough=refresh.ASKED, timeout=timeout
         )
@@ -108,7 +114,7 @@ class ClusterMap:
         )
         self.refreshes += 1
         if failures:
-            _log.info("topology_asked_in_vain nodes=%s", failures)
+            _log.info("topology_asked_in_vain nodes=%s", ",".join(map(str, failures)))
         if views:
             self.adopt(views)
 
@@ -247,6 +253,19 @@ class ClusterMap:
         self.closed = closed
 
 
-def _no_cluster(failures: Sequence[str]) -> NoClusterError:
+def _no_cluster(failures: Mapping[Address, Exception]) -> NoClusterError:
     msg = "no seed gave the cluster's topology: check the URL, and that a cluster listens there"
-    return NoClusterError(msg, attempts=failures)
+    return NoClusterError(msg, attempts=[f"{node}: {error}" for node, error in failures.items()])
+
+
+def _raise_if_refused(failures: Mapping[Address, Exception]) -> None:
+    """Raise what no waiting can mend: wrong credentials, say, or a server that is no cluster."""
+    for node, refusal in failures.items():
+        error = refusal.error if isinstance(refusal, Refused) else refusal
+        if not isinstance(error, ServerError):
+            continue
+        if decisions.classify(error, node).trouble is decisions.Trouble.ERROR:
+            raised = to_error(error)
+            if isinstance(raised, (AuthenticationError, NoPermissionError)):
+                raise raised
+            raise _no_cluster({node: error})

@@ -34,11 +34,18 @@ _TROUBLES = frozenset({ServerError, Failed})
 class Share:
     """What goes to one node in one write, and what came back so far."""
 
-    __slots__ = ("_connection", "data", "outcomes", "pool")
+    __slots__ = ("_connection", "_follows_map", "data", "outcomes", "pool")
 
-    def __init__(self, pool: Pool, data: Sequence[bytes]) -> None:
-        """Take packed commands for one node."""
+    def __init__(self, pool: Pool, data: Sequence[bytes], *, follows_map: bool = True) -> None:
+        """Take packed commands for one node.
+
+        Args:
+            pool: The node's connections.
+            data: The commands.
+            follows_map: Whether the node was chosen because it owns the commands' slots.
+        """
         self.pool = pool
+        self._follows_map = follows_map
         self.data = data
         self.outcomes: list[Any] = []
         """For each command its reply, a Failed, or NOT_TRIED."""
@@ -75,6 +82,15 @@ class Share:
                 cluster_map.suspect(pool)
             self.outcomes = self._broken_off(error)
 
+    def go_on(self, connection: Connection, trouble: NotSent | NoReply | Silent) -> None:
+        """Take over a lease on which the only command was sent, and what came of it first."""
+        self._connection = connection
+        if isinstance(trouble, NotSent):
+            self._give_up(Trouble.BROKEN_OFF)
+        elif isinstance(trouble, NoReply):
+            self.pool.flush()
+            self._give_up(Trouble.NO_REPLY)
+
     def _broken_off(self, error: NotSent) -> list[Any]:
         """Tell commands that went out whole, and may be executed, from those that did not."""
         where = self.pool.address
@@ -93,18 +109,21 @@ class Share:
         """Read replies until all are there, the node has been silent, or the connection is lost."""
         connection = self._connection
         assert connection is not None  # noqa: S101 - only shares that were written are read
-        left = max(deadline - monotonic(), 0.001)
+        usual, left = cluster_map.config.socket_timeout, max(deadline - monotonic(), 0.001)
         try:
-            connection.set_patience(min(cluster_map.config.socket_timeout, left))
+            connection.set_patience(min(usual, left))
             connection.read_many(len(self.data), deadline, self.outcomes, decode=decode)
         except NoReply:
+            # What is idle was cut off, too: nothing more is to be lost on it.
             self.pool.flush()
             self._give_up(Trouble.NO_REPLY)
         except Silent:
             if monotonic() >= deadline:
                 self._give_up(Trouble.EXPIRED_UNANSWERED)
-            elif not cluster_map.suspect(self.pool):
-                self._give_up(Trouble.NO_REPLY)
+            elif left < usual:
+                return  # the deadline is near, which says nothing of the node
+            elif not cluster_map.suspect(self.pool) and self._follows_map:
+                self._give_up(Trouble.NO_REPLY)  # it lost its slots while it was silent
 
     def _give_up(self, trouble: Trouble) -> None:
         missing = len(self.data) - len(self.outcomes)
@@ -156,6 +175,18 @@ def exchange(
     try:
         for share in shares:
             share.begin(cluster_map, deadline, peek=peek)
+    except BaseException:
+        for share in shares:
+            share.close()
+        raise
+    finish(cluster_map, shares, deadline, decode=decode)
+
+
+def finish(
+    cluster_map: ClusterMap, shares: Sequence[Share], deadline: float, *, decode: bool = True
+) -> None:
+    """Read the replies of shares that were written; see `exchange`."""
+    try:
         waiting = deque(share for share in shares if share.unfinished)
         while waiting:
             share = waiting.popleft()

@@ -17,15 +17,17 @@ from clustercache._core.wire import ServerError
 from clustercache._failures import failure
 from clustercache._limits import jitter
 from clustercache._request import Failed, merged
-from clustercache._sync.connection import NoReply, NotSent, Refused, Silent
-from clustercache._sync.pool import Pool, PoolFull, Retired, Stale
-from clustercache.exceptions import PoolTimeoutError, ShardUnavailableError
+from clustercache._sync.exchange import NOT_TRIED, Share, exchange, finish
+from clustercache._sync.pool import Stale
 
 if TYPE_CHECKING:
     from clustercache._core.address import Address
     from clustercache._request import Request
     from clustercache._sync.cluster_map import ClusterMap
-    from clustercache._sync.connection import Connection
+    from clustercache._sync.connection import Connection, NoReply, NotSent, Silent
+    from clustercache._sync.pool import Pool
+
+    First = NotSent | NoReply | Silent | Stale | ServerError
 
 _ASKING = wire.pack(("ASKING",))
 
@@ -45,35 +47,29 @@ class Executor:
             first: What a first attempt, made elsewhere, ended in.
         """
         history: list[Attempt] = []
+        backoff = request.command.limits.retry.backoff
         target, asking, outcome = request.target, False, first
+        started = request.command.deadline - request.command.limits.deadline
         while True:
-            started = monotonic()
             if outcome is None:
+                started = monotonic()
                 outcome = self._attempt(request, target, asking=asking)
                 if type(outcome) is not Failed:
                     return outcome
             decision = decisions.decide(
-                outcome.event,
-                request.call,
-                history,
-                backoff=(
-                    request.command.limits.retry.backoff_base,
-                    request.command.limits.retry.backoff_cap,
-                ),
-                jitter=jitter(),
+                outcome.event, request.call, history, backoff=backoff, jitter=jitter()
             )
             if decision.verb is Verb.SPLIT:
-                singles = request.by_key()
-                replies = [self.captured(single) for single in singles]
-                errors = [reply for reply in replies if isinstance(reply, Exception)]
-                return merged(request.command, [one.part for one in singles], replies, errors)
+                return self._key_by_key(request)
             if decision.verb is not Verb.SEND:
+                if decision.refresh:
+                    self._map.helper.refresh()
                 raise failure(decision.verb, outcome, request, history, monotonic() - started)
             history.append(Attempt(outcome.event, monotonic() - started))
             self._obey(decision, outcome.event, request)
             target, asking, outcome = decision.to or request.target, decision.asking, None
             if monotonic() >= request.command.deadline:
-                outcome = Failed(Event(Trouble.EXPIRED, target))
+                outcome = Failed(Event(Trouble.EXPIRED, target or history[-1].event.node))
 
     def _obey(self, decision: decisions.Decision, event: Event, request: Request) -> None:
         pool = self._map.pools.get(event.node) if event.node else None
@@ -92,144 +88,50 @@ class Executor:
 
     def _attempt(self, request: Request, target: Address | None, *, asking: bool) -> Any:
         """Send the request once; return its reply or a Failed."""
+        command = request.command
+        never = request.call.safety is Safety.NEVER
         while True:
             pool = self._route(request, target)
-            if type(pool) is not Pool:
+            if isinstance(pool, Failed):
                 return pool
-            try:
-                connection = pool.lease(
-                    request.command.deadline, peek=request.call.safety is Safety.NEVER
-                )
-            except Retired:
-                self._map.ensure(request.command.deadline)
-                if target is not None:
-                    return Failed(Event(Trouble.UNREACHABLE, target))
-                continue
-            except PoolFull:
-                return self._full(pool, request)
-            except NotSent:
-                return Failed(Event(Trouble.UNREACHABLE, pool.address))
-            except Refused as error:
-                return Failed(decisions.classify(error.error, pool.address), error.error)
-            return self._talk(pool, connection, request, asking=asking)
+            data = [_ASKING, request.data] if asking else [request.data]
+            share = Share(pool, data, follows_map=target is None)
+            exchange(self._map, [share], command.deadline, peek=never, decode=command.decode)
+            if share.outcomes[-1] is not NOT_TRIED:
+                return share.outcomes[-1]
+            if target is not None and pool.retired:
+                return Failed(Event(Trouble.UNREACHABLE, target))
+            if monotonic() >= command.deadline:
+                full = pool.suspicion is None
+                trouble = Trouble.POOL_FULL if full else Trouble.EXPIRED
+                return Failed(Event(trouble, pool.address))
 
-    def _route(self, request: Request, target: Address | None) -> Any:
-        """Return the pool to use once its node is well, or a Failed."""
-        self._map.ensure(request.command.deadline)
-        if target is not None:
-            return self._map.pool_at(target)
-        while True:
-            slot = request.slot
-            pool = self._map.any_primary() if slot is None else self._map.slots[slot]
+    def _route(self, request: Request, target: Address | None) -> Pool | Failed:
+        """Return the pool to use, once its node is well."""
+        deadline = request.command.deadline
+        while not self._map.closed:
+            self._map.ensure(deadline)
+            pool = self._chosen(request.slot, target)
             if pool is None:
-                self._map.ensure(request.command.deadline)
-                return Failed(Event(Trouble.UNCOVERED, slot=slot))
-            suspicion = pool.suspicion
-            if suspicion is None:
+                return Failed(Event(Trouble.UNCOVERED, slot=request.slot))
+            if pool.suspicion is None:
                 return pool
             try:
-                over = suspicion.wait(
-                    request.command.deadline - monotonic(), self._map.config.max_waiting
-                )
+                most = self._map.config.max_waiting
+                over = pool.suspicion.wait(deadline - monotonic(), most)
             except OverflowError:
-                msg = f"{self._map.config.max_waiting} calls wait for this shard already"
-                raise ShardUnavailableError(msg, **request.facts(pool.address)) from None
+                return Failed(Event(Trouble.CROWDED, pool.address))
             if not over:
                 return Failed(Event(Trouble.EXPIRED, pool.address))
+        return Failed(Event(Trouble.CLOSED))
 
-    def _full(self, pool: Pool, request: Request) -> Failed:
-        if pool.suspicion is not None:
-            return Failed(Event(Trouble.EXPIRED, pool.address))
-        msg = f"all {pool.size} connections to the node stayed in use: raise max_connections"
-        raise PoolTimeoutError(msg, **request.facts(pool.address))
-
-    def _talk(self, pool: Pool, connection: Connection, request: Request, *, asking: bool) -> Any:
-        left = request.command.deadline - monotonic()
-        try:
-            connection.set_patience(min(self._map.config.socket_timeout, max(left, 0.001)))
-            connection.send(
-                _ASKING + request.data if asking else request.data, request.command.deadline
-            )
-            if asking:
-                self.read(pool, connection, request)
-        except (NotSent, NoReply) as error:
-            return self._finish(pool, connection, request, error)
-        except Silent as error:
-            # Who read on here would take the reply to ASKING for the command's.
-            pool.discard(connection)
-            return Failed(Event(self._trouble(pool, error), pool.address))
-        except BaseException:
-            pool.discard(connection)
-            raise
-        return self._finish(pool, connection, request, None)
-
-    def _finish(
-        self, pool: Pool, connection: Connection, request: Request, trouble: Exception | None
-    ) -> Any:
-        """Read the reply, unless `trouble` came first, and give the connection back or close it."""
-        try:
-            if trouble is not None and not isinstance(trouble, Silent):
-                raise trouble  # noqa: TRY301 - one place tells what a lease ended in
-            if trouble is not None:
-                self.silence(pool, connection, request)
-            reply = self.read(pool, connection, request)
-            connection.set_patience(self._map.config.patience)
-        except (NotSent, NoReply, Silent) as error:
-            pool.discard(connection)
-            return Failed(Event(self._trouble(pool, error), pool.address))
-        except BaseException:
-            pool.discard(connection)
-            raise
-        pool.release(connection, monotonic())
-        return self.judged(reply, pool)
-
-    def _trouble(self, pool: Pool, error: Exception) -> Trouble:
-        if isinstance(error, Silent):
-            return Trouble.EXPIRED_UNANSWERED
-        if isinstance(error, NoReply):
-            # What is idle was cut off, too: nothing more is to be lost on it.
-            pool.flush()
-            return Trouble.NO_REPLY
-        if isinstance(error, NotSent) and error.silent:
-            self._map.suspect(pool)
-        return Trouble.BROKEN_OFF
-
-    @staticmethod
-    def judged(reply: Any, pool: Pool) -> Any:
-        """Return the reply, or the Failed that a server's error is."""
-        if type(reply) is not ServerError:
-            return reply
-        return Failed(decisions.classify(reply, pool.address), reply)
-
-    def read(self, pool: Pool, connection: Connection, request: Request) -> Any:
-        """Read one reply. A node that stays silent is suspected; the call goes on waiting.
-
-        Raises:
-            NoReply: The connection was lost, or the slot has a new owner meanwhile.
-            Silent: The deadline passed.
-        """
-        deadline = request.command.deadline
-        while True:
-            left = max(deadline - monotonic(), 0.001)
-            connection.set_patience(min(self._map.config.socket_timeout, left))
-            try:
-                return connection.read(deadline, decode=request.command.decode)
-            except Silent:
-                if monotonic() >= deadline:
-                    raise
-                self.silence(pool, connection, request)
-
-    def silence(self, pool: Pool, connection: Connection, request: Request) -> None:
-        """Suspect a node that did not answer, or raise NoReply if it lost the slot meanwhile."""
-        if connection.patience < self._map.config.socket_timeout:
-            return  # the deadline is near, which says nothing of the node
-        if request.slot is not None and self._map.slots[request.slot] is not pool:
-            msg = "the slot moved while the node was silent"
-            raise NoReply(msg)
-        self._map.suspect(pool)
+    def _chosen(self, slot: int | None, target: Address | None) -> Pool | None:
+        if target is not None:
+            return self._map.pool_at(target)
+        return self._map.any_primary() if slot is None else self._map.slots[slot]
 
     def first(
-        self, request: Request, pool: Pool, connection: Connection | None, error: Exception
+        self, request: Request, pool: Pool, connection: Connection | None, error: First
     ) -> Any:
         """Return what a first attempt, made on the direct path, ended in: a reply or a Failed.
 
@@ -240,12 +142,22 @@ class Executor:
             error: What came instead of a plain reply.
         """
         if isinstance(error, ServerError):
-            return self.judged(error, pool)
-        assert connection is not None  # noqa: S101 - only a reply gives its connection back
-        if isinstance(error, Stale):
-            pool.discard(connection)
+            return Failed(decisions.classify(error, pool.address), error)
+        if connection is None or isinstance(error, Stale):
+            if connection is not None:
+                pool.discard(connection)
             return self._attempt(request, None, asking=False)
-        return self._finish(pool, connection, request, error)
+        share = Share(pool, [request.data])
+        share.go_on(connection, error)
+        finish(self._map, [share], request.command.deadline)
+        return share.outcomes[0]
+
+    def _key_by_key(self, request: Request) -> Any:
+        """Ask a half-moved slot for each key by itself, and merge."""
+        singles = request.by_key()
+        replies = [self.captured(single) for single in singles]
+        errors = [reply for reply in replies if isinstance(reply, Exception)]
+        return merged(request.command, [one.part for one in singles], replies, errors)
 
     def captured(self, request: Request, first: Failed | None = None) -> Any:
         """Return the reply, or the exception, which the caller weighs with those of other parts."""

@@ -157,7 +157,7 @@ def learn(
     *,
     enough: int,
     timeout: float,
-) -> tuple[list[View], list[str]]:
+) -> tuple[list[View], dict[Address, Exception]]:
     """Ask nodes in turn for their views until `enough` have answered.
 
     Args:
@@ -168,17 +168,17 @@ def learn(
         timeout: Seconds for each node.
 
     Returns:
-        The views, oldest first, and one line for each node that gave none.
+        The views, oldest first, and what each node that gave none said instead.
     """
     views: list[View] = []
-    failures: list[str] = []
+    failures: dict[Address, Exception] = {}
     for address in addresses:
         if len(views) >= enough:
             break
         try:
             views.append(_view_of(address, config, tls, timeout))
         except (NotSent, NoReply, Silent, Refused, ServerError, ValueError) as error:
-            failures.append(f"{address}: {error}")
+            failures[address] = error
     return views, failures
 
 

@@ -165,6 +165,17 @@ TABLE = {
         {"safety": NEVER},
         Decision(Verb.RAISE_REPLY),
     ),
+    "a full pool is not a sick node": (
+        (Event(Trouble.POOL_FULL, A),),
+        {},
+        Decision(Verb.RAISE_POOL_FULL),
+    ),
+    "a crowd before a sick shard is not joined": (
+        (Event(Trouble.CROWDED, A),),
+        {},
+        Decision(Verb.RAISE_CROWDED),
+    ),
+    "a closed client stays closed": ((Event(Trouble.CLOSED),), {}, Decision(Verb.RAISE_CLOSED)),
 }
 
 

@@ -193,13 +193,11 @@ LOSSES = [
         [get(returns=b"late", at_least=0.5)],
         asked_and_slow("GET", b"late"),
         options={"deadline": 1.0},
-        known_bug="silence() takes any node but the map's owner for a node that lost the slot",
     ),
     Scenario(
         "silence of a node that an ASK named does not end an INCR",
         [incr(returns=8, at_least=0.5)],
         asked_and_slow("INCR", 8),
-        known_bug="silence() takes any node but the map's owner for a node that lost the slot",
     ),
     Scenario(
         "silence of one node in a split call does not end it",

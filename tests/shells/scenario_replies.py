@@ -97,7 +97,6 @@ REPLIES = [
         ],
         seen=sent_in_latin_1,
         options={"decode_responses": True, "encoding": "latin-1"},
-        known_bug="str is always sent as UTF-8, and read in the codec of the configuration",
     ),
     *(
         Scenario(
@@ -114,7 +113,6 @@ REPLIES = [
     Scenario(
         "a value given as bytearray is sent",
         [Call("set", (A_KEY, bytearray(b"x")), returns=True), get(returns=b"x")],
-        known_bug="checked() takes a bytearray and hiredis does not pack one: TypeError",
     ),
     # Split calls -----------------------------------------------------------------------------
     Scenario(

@@ -217,7 +217,6 @@ WAITS = [
         ],
         cold=True,
         options={"deadline": 2.0, "password": "x"},
-        known_bug="ensure() tries the seeds until the deadline and raises NoClusterError",
     ),
     Scenario(
         "credentials refused later end the call at once",

@@ -98,11 +98,6 @@ def test_each_key_of_a_half_moved_slot_has_its_own_outcome(fake, client):
     assert kinds(caught.value.outcomes) == expected
 
 
-@pytest.mark.xfail(
-    reason="a part that was split key by key ends in a PartialError of its own, which stands for "
-    "all of the part's keys in the outer one",
-    strict=True,
-)
 def test_each_key_of_a_half_moved_slot_among_others_has_its_own_outcome(fake, client):
     half_moved(fake)
     with pytest.raises(PartialError) as caught:
@@ -111,11 +106,6 @@ def test_each_key_of_a_half_moved_slot_among_others_has_its_own_outcome(fake, cl
     assert kinds(caught.value.outcomes) == expected
 
 
-@pytest.mark.xfail(
-    reason="an error raised beside the table (closed, pool full, too many waiting) knows neither "
-    "the command's earlier attempts nor that one of them may have been applied",
-    strict=True,
-)
 def test_a_call_that_ends_beside_the_table_says_that_it_may_be_applied(fake):
     owner = fake.owner("bar")
     client = Cluster.from_url(fake.url)

@@ -199,7 +199,7 @@ def test_no_more_than_max_waiting_calls_wait_for_a_sick_shard(fake):
             calls += [executor.submit(client.get, "bar") for _ in range(2)]
             wait_until(lambda: suspicion._waiting >= 2)
             began = time.monotonic()
-            with pytest.raises(ShardUnavailableError, match="2 calls wait") as caught:
+            with pytest.raises(ShardUnavailableError, match="calls wait already") as caught:
                 client.get("bar")
             assert time.monotonic() - began < 0.5
             assert caught.value.node == sick.address
@@ -207,6 +207,24 @@ def test_no_more_than_max_waiting_calls_wait_for_a_sick_shard(fake):
             sick.resume()
             assert sum(call.exception() is None for call in calls) >= 3
         assert well.received("GET")
+
+
+@pytest.mark.parametrize("redirect", ["ASK", "MOVED"])
+def test_a_redirect_to_a_suspected_node_waits_without_a_busy_loop(fake, redirect):
+    source, sick = fake.owner("bar"), fake.owner("foo")
+    with Cluster.from_url(fake.url, socket_timeout=0.05, deadline=5.0) as client:
+        client.mget("bar", "foo")
+        sick.pause()
+        with ThreadPoolExecutor(1) as executor:
+            call = executor.submit(client.get, "foo")
+            wait_until(lambda: client.stats()["nodes"][sick.address]["suspected"])
+            source.on("GET", error(f"{redirect} {key_slot('bar')} {sick.address}"))
+            began = time.thread_time()
+            with pytest.raises(DeadlineExceededError), client.deadline(0.5):
+                client.get("bar")
+            assert time.thread_time() - began < 0.2
+            sick.resume()
+            assert call.result() is None
 
 
 def test_the_helper_thread_is_gone_after_recovery(fake):
