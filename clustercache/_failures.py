@@ -52,7 +52,7 @@ _KINDS: dict[Verb, tuple[type[ClusterCacheError], str]] = {
     ),
     Verb.RAISE_DEADLINE: (
         DeadlineExceededError,
-        "no reply within {seconds:g} s; a failover takes a little more than the node timeout",
+        "no reply in {seconds:g} s; a failover takes the node timeout and more: raise the deadline",
     ),
     Verb.RAISE_POOL_FULL: (
         PoolTimeoutError,
