@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sys
-import uuid
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -14,24 +15,31 @@ from clustercache.localcluster import LocalCluster, installed_servers
 INSTALLED = {server.name: server for server in installed_servers()}
 
 
-_MARK = f"CLUSTERCACHE_TEST_SESSION={uuid.uuid4()}"
-
-
 @pytest.fixture(scope="session", autouse=True)
 def nothing_left_behind():
-    """Fail the session if a server or supervisor of its own outlives it."""
-    os.environ.update([_MARK.split("=")])
+    """Fail the session if a server or supervisor of its own outlives it.
+
+    They are known by their working directory, below one of this session's own: a server overwrites
+    its arguments and environment with its title.
+    """
+    own = tempfile.mkdtemp(prefix="clustercache-tests-")
+    usual, os.environ["TMPDIR"], tempfile.tempdir = os.environ.get("TMPDIR"), own, own
     yield
-    left = []
+    left = [pid for pid, directory in _working_directories() if directory.startswith(own)]
+    os.environ.pop("TMPDIR")
+    if usual is not None:
+        os.environ["TMPDIR"] = usual
+    tempfile.tempdir = None
+    shutil.rmtree(own, ignore_errors=True)
+    assert not left, f"still running: {left}"
+
+
+def _working_directories():
     for process in Path("/proc").glob("[0-9]*"):
         try:
-            command = (process / "cmdline").read_bytes().replace(b"\0", b" ").decode()
-            if _MARK.encode() in (process / "environ").read_bytes().split(b"\0"):
-                left.append(f"{process.name} {command}")
+            yield int(process.name), str((process / "cwd").readlink())
         except OSError:
             continue  # gone meanwhile, or somebody else's
-    left = [one for one in left if "server.conf" in one or "supervisor.py" in one]
-    assert not left, f"still running: {left}"
 
 
 @pytest.fixture(scope="module")
