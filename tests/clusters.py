@@ -17,7 +17,7 @@ INSTALLED = {server.name: server for server in installed_servers()}
 
 @pytest.fixture(scope="session", autouse=True)
 def nothing_left_behind():
-    """Fail the session if a server or supervisor of its own outlives it.
+    """Fail the session if a server of its own outlives it.
 
     They are known by their working directory, below one of this session's own: a server overwrites
     its arguments and environment with its title.
