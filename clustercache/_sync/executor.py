@@ -114,11 +114,12 @@ class Executor:
             pool = self._chosen(request.slot, target)
             if pool is None:
                 return Failed(Event(Trouble.UNCOVERED, slot=request.slot))
-            if pool.suspicion is None:
+            suspicion = pool.suspicion  # the helper may end it meanwhile
+            if suspicion is None:
                 return pool
             try:
                 most = self._map.config.max_waiting
-                over = pool.suspicion.wait(deadline - monotonic(), most)
+                over = suspicion.wait(deadline - monotonic(), most)
             except OverflowError:
                 return Failed(Event(Trouble.CROWDED, pool.address))
             if not over:

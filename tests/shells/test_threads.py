@@ -5,11 +5,13 @@ from __future__ import annotations
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from types import SimpleNamespace
 
 import pytest
 
 from clustercache import Cluster
 from clustercache._core.slots import key_slot
+from clustercache._sync.health import Suspicion
 from clustercache.exceptions import (
     ClosedError,
     DeadlineExceededError,
@@ -207,6 +209,25 @@ def test_no_more_than_max_waiting_calls_wait_for_a_sick_shard(fake):
             sick.resume()
             assert sum(call.exception() is None for call in calls) >= 3
         assert well.received("GET")
+
+
+def test_a_suspicion_that_ends_while_it_is_looked_at_is_no_error(fake, monkeypatch):
+    class Fleeting:
+        address = fake.nodes[0].address
+        looks = 0
+
+        @property
+        def suspicion(self):
+            Fleeting.looks += 1
+            return over if Fleeting.looks == 1 else None
+
+    over, pool = Suspicion(None, ()), Fleeting()
+    over.over.set()
+    with Cluster.from_url(fake.url) as client:
+        monkeypatch.setattr(client._executor, "_chosen", lambda slot, target: pool)
+        command = SimpleNamespace(deadline=time.monotonic() + 5)
+        request = SimpleNamespace(command=command, slot=0)
+        assert client._executor._route(request, None) is pool
 
 
 @pytest.mark.parametrize("redirect", ["ASK", "MOVED"])
