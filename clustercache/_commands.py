@@ -95,6 +95,7 @@ class Commands(RedisClusterCommands):
     """Every command method of redis-py's cluster client."""
 
     if TYPE_CHECKING:
+        _event_dispatcher: Any
 
         def execute_command(self, *args: Any, **options: Any) -> Any:
             """Send a command and return its result."""

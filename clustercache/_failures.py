@@ -11,6 +11,7 @@ from clustercache.exceptions import (
     ClusterCacheError,
     DeadlineExceededError,
     OutcomeUnknownError,
+    OvertakenError,
     PoolTimeoutError,
     ShardUnavailableError,
 )
@@ -53,6 +54,10 @@ _KINDS: dict[Verb, tuple[type[ClusterCacheError], str]] = {
     Verb.RAISE_DEADLINE: (
         DeadlineExceededError,
         "no reply in {seconds:g} s; a failover takes the node timeout and more: raise the deadline",
+    ),
+    Verb.RAISE_OVERTAKEN: (
+        OvertakenError,
+        "refused, and a later command of the pipeline on the same key was executed: send it again",
     ),
     Verb.RAISE_POOL_FULL: (
         PoolTimeoutError,

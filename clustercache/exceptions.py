@@ -9,6 +9,7 @@
         ├── PartialError                        a split call succeeded for some keys (`outcomes`)
         ├── DeadlineExceededError (+ redis.TimeoutError)
         │   └── OutcomeUnknownError (+ redis.ConnectionError)   it may have been applied: look first
+        ├── OvertakenError                      a later command of the batch on its key was executed
         ├── PoolTimeoutError (+ redis.TimeoutError)     no connection came free in time
         ├── ShardUnavailableError (+ redis.ConnectionError)     too many calls wait for a sick shard
         ├── NoClusterError (+ redis.ConnectionError)    no seed gave a topology
@@ -40,6 +41,7 @@ __all__ = [
     "InvalidArgumentError",
     "NoClusterError",
     "OutcomeUnknownError",
+    "OvertakenError",
     "PartialError",
     "PlanError",
     "PoolTimeoutError",
@@ -110,6 +112,13 @@ class DeadlineExceededError(ClusterCacheError, base.TimeoutError):
 
 class OutcomeUnknownError(DeadlineExceededError, base.ConnectionError):
     """The command was sent and its reply was lost, and sending it twice could apply it twice."""
+
+
+class OvertakenError(ClusterCacheError):
+    """A command of a pipeline was refused, and a later one on the same key was executed.
+
+    To send it again would have inverted the two, so it was not.
+    """
 
 
 class PoolTimeoutError(ClusterCacheError, base.TimeoutError):

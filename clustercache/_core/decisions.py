@@ -72,6 +72,8 @@ class Verb(Enum):
     RAISE_REPLY = auto()
     """Raise the server's own error."""
     RAISE_DEADLINE = auto()
+    RAISE_OVERTAKEN = auto()
+    """Raise OvertakenError: refused, and a later command on the same key was executed."""
     RAISE_POOL_FULL = auto()
     RAISE_CROWDED = auto()
     RAISE_CLOSED = auto()
@@ -278,10 +280,10 @@ _TABLE: dict[Trouble, Callable[[Situation], Decision]] = {
 }
 
 
-def may_be_applied(event: Event, call: Call, history: Sequence[Attempt]) -> bool:
+def may_be_applied(event: Event | None, call: Call, history: Sequence[Attempt]) -> bool:
     """Tell whether the command may have been executed although no reply came."""
-    outstanding = {Trouble.NO_REPLY, Trouble.EXPIRED_UNANSWERED}
-    sent = event.trouble in outstanding or any(a.event.trouble in outstanding for a in history)
+    events = [attempt.event for attempt in history] + ([event] if event else [])
+    sent = any(one.trouble in {Trouble.NO_REPLY, Trouble.EXPIRED_UNANSWERED} for one in events)
     return sent and call.safety is not Safety.READ
 
 

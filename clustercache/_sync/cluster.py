@@ -20,15 +20,17 @@ from clustercache._commands import (
     merge_nodes,
 )
 from clustercache._core import wire
-from clustercache._core.commands import COMMANDS, Route, Safety, Split
+from clustercache._core.commands import Route
 from clustercache._core.slots import encode, key_slot
 from clustercache._core.wire import ServerError
+from clustercache._direct import DIRECT
 from clustercache._limits import LimitScope
 from clustercache._request import NO_SLOT, Command, Failed, Request, merged
 from clustercache._sync.batches import Batches
 from clustercache._sync.cluster_map import ClusterMap
 from clustercache._sync.connection import NoReply, NotSent, Silent
 from clustercache._sync.executor import Executor
+from clustercache._sync.pipeline import Pipeline
 from clustercache._sync.pool import STALE_AFTER, Stale
 from clustercache._targets import addresses_of
 
@@ -45,34 +47,6 @@ if TYPE_CHECKING:
     from clustercache._sync.executor import First
     from clustercache._sync.pool import Pool
     from clustercache.config import ClusterConfig, RetryPolicy
-
-_NO_OPTIONS = 1 << 30
-
-
-def _direct(spec: CommandSpec) -> tuple[int, int, int]:
-    """Return where the key is, from which length on it is not safe to send again, and the longest.
-
-    SET is safe to send again, but SET with options may be SET NX. DEL of one key is direct.
-    """
-    if spec.split is not Split.NONE:
-        return 1, _NO_OPTIONS, 1 + spec.width
-    if spec.safety is Safety.NEVER:
-        return spec.single_key, 0, _NO_OPTIONS
-    options = spec.options.start if spec.options is not None else _NO_OPTIONS
-    return spec.single_key, options + 1 if spec.safety_words else _NO_OPTIONS, _NO_OPTIONS
-
-
-# The commands of one word and of one key at a fixed place: they take the direct path.
-_DIRECT = {
-    name: _direct(spec)
-    for name, spec in COMMANDS.items()
-    if (spec.single_key or spec.split in {Split.VALUES, Split.SUM})
-    and len(spec.words) == 1
-    and spec.route is Route.KEYS
-    and not spec.refused
-    and not spec.blocking
-}
-
 
 _SPECIAL = frozenset({"target_nodes", EMPTY_RESPONSE, NEVER_DECODE})
 _NOT_FOR_CALLBACKS = _SPECIAL | {"keys"}
@@ -142,7 +116,7 @@ class Cluster(Commands):
         """
         connection: Connection | None = None
         try:
-            place, risky, longest = _DIRECT[args[0]]
+            place, risky, longest = DIRECT[args[0]]
             if len(args) <= longest and (not options or _SPECIAL.isdisjoint(options)):
                 pool: Any = self._map.slots[key_slot(args[place])]
                 if pool.suspicion is None and self._limited() is None:
@@ -246,6 +220,15 @@ class Cluster(Commands):
             return reply
         rest = {name: value for name, value in options.items() if name not in _NOT_FOR_CALLBACKS}
         return callback(reply, **rest)
+
+    def pipeline(self, transaction: bool | None = None, shard_hint: Any = None) -> Pipeline:  # noqa: FBT001, ARG002 - redis-py's
+        """Return a pipeline: calls that are kept, and sent together by its `execute`.
+
+        Args:
+            transaction: Not supported yet.
+            shard_hint: Ignored, as in redis-py.
+        """
+        return Pipeline(self)
 
     # Limits -----------------------------------------------------------------------------------
 
