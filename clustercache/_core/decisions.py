@@ -11,7 +11,7 @@ Three facts order everything:
 * One deadline covers it all; pauses are jittered and never longer than what is left of it.
 
 Sources: Redis Cluster specification, "MOVED redirection", "ASK redirection", "Multiple keys
-operations" (TRYAGAIN); AWS Architecture Blog, "Exponential backoff and jitter" (full jitter).
+operations" (TRYAGAIN); AWS Architecture Blog, "Exponential backoff and jitter" (equal jitter).
 """
 
 from __future__ import annotations

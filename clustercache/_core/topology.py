@@ -98,11 +98,6 @@ class Topology:
         """The ids of all nodes."""
         return frozenset(node.id for node in self.nodes.values())
 
-    @property
-    def covered(self) -> int:
-        """How many slots have an owner."""
-        return SLOT_COUNT - sum(shard is None for shard in self.slots)
-
     def claims(self) -> list[Claim]:
         """Return the ranges of this snapshot, in order."""
         found: list[Claim] = []
@@ -114,10 +109,6 @@ class Topology:
                     found.append(Claim(start, slot - 1, shard))
                 start = slot
         return found
-
-    def shard_at(self, address: Address) -> Shard | None:
-        """Return the shard of which the node at `address` is a member."""
-        return next((s for s in self.shards if any(n.address == address for n in s.nodes)), None)
 
     def with_moved(self, slot: int, address: Address) -> Topology:
         """Return the snapshot that a MOVED of `slot` to `address` suggests, until a refresh.
@@ -321,8 +312,3 @@ def _metadata(entry: Sequence[Any]) -> dict[str, str]:
 
 def _text(value: Any) -> str:
     return value.decode() if isinstance(value, bytes) else value or ""
-
-
-def slot_ranges(topology: Topology, shard: Shard) -> list[tuple[int, int]]:
-    """Return the (first, last) slots of each range that `shard` owns."""
-    return [(c.start, c.end) for c in topology.claims() if c.shard is shard]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from clustercache._core.commands import Safety
 from clustercache._request import Failed, Request
 from clustercache._sync.exchange import NOT_TRIED, Share, exchange
 
@@ -42,7 +41,7 @@ class Batches:
         replies: list[Any] = [NOT_TRIED] * len(parts)
         groups = self._by_pool(parts, targets)
         shares = [Share(pool, [data[index] for index in members]) for pool, members in groups]
-        never = command.spec.safety is Safety.NEVER
+        never = command.spec.safety not in command.limits.retry.resend
         exchange(self._map, shares, command.deadline, peek=never, decode=command.decode)
         for (_, members), share in zip(groups, shares, strict=True):
             for index, outcome in zip(members, share.outcomes, strict=True):

@@ -33,6 +33,7 @@ from clustercache._sync.executor import Executor
 from clustercache._sync.pipeline import Pipeline
 from clustercache._sync.pool import STALE_AFTER, Stale
 from clustercache._targets import addresses_of
+from clustercache.config import RetryPolicy
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -46,7 +47,7 @@ if TYPE_CHECKING:
     from clustercache._sync.connection import Connection
     from clustercache._sync.executor import First
     from clustercache._sync.pool import Pool
-    from clustercache.config import ClusterConfig, RetryPolicy
+    from clustercache.config import ClusterConfig
 
 _SPECIAL = frozenset({"target_nodes", EMPTY_RESPONSE, NEVER_DECODE})
 _NOT_FOR_CALLBACKS = _SPECIAL | {"keys"}
@@ -81,6 +82,8 @@ class Cluster(Commands):
         self._limits = LimitScope(config)
         self._limited = self._limits.current.get
         self._deadline = config.deadline
+        # Who resends less looks at a connection each time: what was lost cannot be repeated.
+        self._trusted = STALE_AFTER if config.retry.resend >= RetryPolicy().resend else 0.0
         self._callbacks = callbacks_for(config)
         self.encoder = encoder_for(config)
         if config.recodes:
@@ -129,7 +132,7 @@ class Cluster(Commands):
         now = monotonic()
         trouble: First | None = None
         try:
-            fresh = now - connection.idle_since < STALE_AFTER and len(args) < risky
+            fresh = now - connection.idle_since < self._trusted and len(args) < risky
             if fresh or not connection.is_stale():
                 reply = connection.exchange(data, now + self._deadline)
             else:

@@ -157,7 +157,9 @@ class ClusterMap:
     def target(self, address: Address) -> Address:
         """Return where to connect to for a node that the cluster knows at `address`."""
         remap = self.config.address_remap
-        return address if remap is None else Address(*remap((address.host, address.port)))
+        if remap is None or address in self.config.seeds:
+            return address
+        return Address(*remap((address.host, address.port)))
 
     def probe_of(self, address: Address) -> tuple[Address, ClusterConfig, SSLContext | None]:
         """Return what a probe of the node at `address` is made of."""

@@ -280,7 +280,7 @@ class Connection:
 
     def is_stale(self) -> bool:
         """Tell whether an idle connection was closed by its server, or has unread data."""
-        return bool(self._poll_in.poll(0))
+        return bool(self._poll_in.poll(0)) or self._reader.has_data()
 
     def wake(self) -> None:
         """End whatever its owner waits for, from another thread."""

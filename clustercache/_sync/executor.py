@@ -11,7 +11,6 @@ from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 from clustercache._core import decisions, wire
-from clustercache._core.commands import Safety
 from clustercache._core.decisions import Attempt, Event, Trouble, Verb
 from clustercache._core.wire import ServerError
 from clustercache._failures import failure
@@ -89,7 +88,7 @@ class Executor:
     def _attempt(self, request: Request, target: Address | None, *, asking: bool) -> Any:
         """Send the request once; return its reply or a Failed."""
         command = request.command
-        never = request.call.safety is Safety.NEVER
+        never = request.call.safety not in request.call.resend
         while True:
             pool = self._route(request, target)
             if isinstance(pool, Failed):

@@ -6,14 +6,12 @@ import time
 
 import pytest
 
-from clustercache._core.address import Address
 from clustercache._core.topology import (
     Claim,
     Shard,
     Topology,
     merge,
     same_cluster,
-    slot_ranges,
 )
 from tests.core.topologies import (
     SLOTS,
@@ -33,13 +31,13 @@ LAST = SLOTS - 1
 def test_one_view_is_the_snapshot():
     known = merge([view("a", (0, 99, shard("a")), (100, LAST, shard("b")))])
     assert owners(known, 0, 99, 100, LAST) == ["a", "a", "b", "b"]
-    assert known.covered == SLOTS
+    assert sum(shard is not None for shard in known.slots) == SLOTS
 
 
 def test_what_no_view_claims_has_no_owner():
     known = merge([view("a", (10, 20, shard("a")))])
     assert owners(known, 9, 10, 20, 21) == [None, "a", "a", None]
-    assert known.covered == 11
+    assert sum(shard is not None for shard in known.slots) == 11
 
 
 def test_the_greater_epoch_owns_the_slot_whatever_the_majority_says():
@@ -106,7 +104,7 @@ def test_all_ranges_of_a_primary_share_one_shard_after_a_merge():
     assert known.slots[0] is known.slots[9]
     assert known.slots[0].replicas == (node("r"),)
     assert len(known.shards) == 2
-    assert slot_ranges(known, known.slots[0]) == [(0, 9)]
+    assert [(c.start, c.end) for c in known.claims() if c.shard is known.slots[0]] == [(0, 9)]
 
 
 def test_a_merge_tells_whether_anything_changed():
@@ -171,15 +169,6 @@ def test_a_node_that_knows_nobody_is_no_cluster():
 # ------------------------------------------------------------------------------------- snapshots
 
 
-def test_a_snapshot_knows_its_nodes_ids_and_ranges():
-    assert set(OURS.nodes) == {address(name) for name in "arb"}
-    assert OURS.ids == {"id-a", "id-r", "id-b"}
-    assert [claim[:2] for claim in OURS.claims()] == [(0, 99), (100, LAST)]
-    assert str(OURS.nodes[address("r")]) == "r:7000"
-    assert OURS.shard_at(address("r")) is OURS.slots[0]
-    assert OURS.shard_at(Address("nowhere", 1)) is None
-
-
 def test_ranges_with_gaps_are_told_as_they_are():
     known = topology((5, 6, shard("a")), (9, LAST, shard("b")))
     assert [claim[:2] for claim in known.claims()] == [(5, 6), (9, LAST)]
@@ -233,3 +222,10 @@ def compared(shards):
 
 def test_a_snapshot_of_many_shards_compares_each_a_fixed_number_of_times():
     assert compared(1000) <= 10 * max(compared(100), 100)
+
+
+def test_a_snapshot_knows_its_nodes_ids_and_ranges():
+    assert set(OURS.nodes) == {address(name) for name in "arb"}
+    assert OURS.ids == {"id-a", "id-r", "id-b"}
+    assert [claim[:2] for claim in OURS.claims()] == [(0, 99), (100, LAST)]
+    assert str(OURS.nodes[address("r")]) == "r:7000"
