@@ -88,7 +88,7 @@ class Connection:
         *,
         tls: ssl.SSLContext | None = None,
         timeout: float | None = None,
-        shake_hands: bool = True,
+        sock: socket.socket | None = None,
     ) -> None:
         """Connect and shake hands within `timeout` seconds (default: socket_connect_timeout).
 
@@ -97,7 +97,8 @@ class Connection:
             config: Credentials, limits and codecs.
             tls: The context to wrap the socket with, or None.
             timeout: Seconds for all of it.
-            shake_hands: False leaves the handshake to the caller (see `handshake_steps`).
+            sock: A socket that is connected, and encrypted, already; the handshake is then left to
+                the caller (see `handshake_steps`).
 
         Raises:
             NotSent: No connection could be made.
@@ -109,9 +110,10 @@ class Connection:
         self.closed = False
         encoding = config.encoding if config.decode_responses else None
         self._reader = wire.new_reader(encoding, config.encoding_errors, broken=NoReply)
-        self._sock = _connect(address, limit, keepalive=config.socket_keepalive)
+        self._sock = sock or _connect(address, limit)
         try:
-            if tls is not None:
+            _tune(self._sock, keepalive=config.socket_keepalive)
+            if tls is not None and sock is None:
                 name = config.tls and config.tls.server_name
                 self._sock = tls.wrap_socket(self._sock, server_hostname=name or address.host)
             self._polls = tls is not None or _PATCHED
@@ -119,7 +121,7 @@ class Connection:
             self._poll_in.register(self._sock, select.POLLIN)
             self.patience = 0.0
             self.set_patience(max(deadline - monotonic(), 0.001))
-            if shake_hands:
+            if sock is None:
                 self._shake_hands(config, deadline)
             self.set_patience(config.patience)
         except OSError as error:
@@ -324,21 +326,22 @@ class Connection:
         return reply
 
 
-def _connect(address: Address, timeout: float, *, keepalive: bool) -> socket.socket:
+def _connect(address: Address, timeout: float) -> socket.socket:
     try:
-        sock = socket.create_connection(address, timeout)
+        return socket.create_connection(address, timeout)
     except (OSError, UnicodeError) as error:
         silent = isinstance(error, TimeoutError)
         raise NotSent(f"cannot connect: {_reason(error)}", silent=silent) from error
+
+
+def _tune(sock: socket.socket, *, keepalive: bool) -> None:
     # A connect to a dead port of the ephemeral range can meet itself and answer its own PING.
     if sock.getsockname() == sock.getpeername():
-        sock.close()
         msg = "cannot connect: nobody listens there"
-        raise NotSent(msg)
+        raise ConnectionRefusedError(msg)
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     if keepalive:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-    return sock
 
 
 def _reason(error: BaseException) -> str:

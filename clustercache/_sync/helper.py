@@ -135,8 +135,8 @@ class Helper:
         address = suspicion.pool.address
         life = self._life.get(address) or LifeProbe(*self._map.probe_of(address))
         self._life[address] = life
-        asked = [probe for probe in self._view_probes(suspicion) if probe.ask()]
-        life.ask()
+        asked = [probe for probe in self._view_probes(suspicion) if probe.ask(_ANSWER_TIME)]
+        life.ask(0.0)
         views = [view for probe in asked if (view := _view_of(probe))]
         if views:
             self._map.adopt(views)

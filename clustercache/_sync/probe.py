@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from clustercache._core import topology, wire
 from clustercache._core.wire import ServerError
 from clustercache._sync.connection import Connection, NoReply, NotSent, Refused, Silent
+from clustercache._sync.dial import Dial
 
 if TYPE_CHECKING:
     import ssl
@@ -20,8 +21,10 @@ if TYPE_CHECKING:
 
 _VIEW = (("CLUSTER", "SLOTS"), ("CLUSTER", "NODES"))
 _PING = (("PING",),)
-_FIRST_PATIENCE = 0.05
-"""Seconds for a connect, at first."""
+_READ_TIME = 0.05
+"""Seconds for the rest of replies that have begun to come."""
+_GRACE = 1.0
+"""Seconds that a dial gets beyond socket_connect_timeout, before it is begun anew."""
 
 
 def for_probes(config: ClusterConfig) -> ClusterConfig:
@@ -36,9 +39,8 @@ class Probe:
         "_asked",
         "_config",
         "_connection",
+        "_dial",
         "_expected",
-        "_not_before",
-        "_patience",
         "_question",
         "_tls",
         "address",
@@ -56,53 +58,61 @@ class Probe:
         self._config = config
         self._tls = tls
         self._question = question
+        self._dial: Dial | None = None
         self._connection: Connection | None = None
         self._expected = 0
         self._asked = False
-        self._patience = _FIRST_PATIENCE
-        self._not_before = 0.0
 
-    def ask(self) -> bool:
+    def ask(self, seconds: float) -> bool:
         """Send the question unless it is outstanding; tell whether the node took it.
 
         A stopped process takes a connection and answers nothing, so the handshake is part of the
-        question and nobody waits for it here. An address where nothing answers at all is given
-        more time each time, and is left alone for ten times as long.
+        question and nobody waits for it here.
+
+        Args:
+            seconds: How long a new connection may take at first; later calls do not wait for it.
         """
         if self._asked:
             return True
-        if monotonic() < self._not_before:
-            return False
         try:
             data = wire.pack_many(self._question)
             self._expected = len(self._question)
             if self._connection is None:
-                self._connection = Connection(
-                    self.address,
-                    self._config,
-                    tls=self._tls,
-                    timeout=self._patience,
-                    shake_hands=False,
-                )
+                self._connection = self._connect(seconds)
+                if self._connection is None:
+                    return False
                 steps = self._connection.handshake_steps(self._config)
                 data = wire.pack_many([command for command, _ in steps]) + data
                 self._expected += len(steps)
-            self._connection.send(data, monotonic() + self._patience)
-        except NotSent as error:
+            self._connection.send(data, monotonic() + seconds)
+        except (NotSent, OSError):
             self.close()
-            if error.silent:
-                self._not_before = monotonic() + 10 * self._patience
-                self._patience = min(2 * self._patience, self._config.socket_connect_timeout)
             return False
         self._asked = True
         return True
+
+    def _connect(self, seconds: float) -> Connection | None:
+        """Return the connection once it is made; go on with it at the next call otherwise."""
+        if self._dial is None:
+            name = self._config.tls.server_name if self._config.tls else None
+            self._dial = Dial(self.address, self._tls, name)
+        elif monotonic() - self._dial.began > self._config.socket_connect_timeout + _GRACE:
+            self.close()
+            return None
+        else:
+            seconds = 0.0
+        sock = self._dial.advance(seconds)
+        if sock is None:
+            return None
+        self._dial = None
+        return Connection(self.address, self._config, tls=self._tls, sock=sock)
 
     def answer(self, timeout: float) -> list[Any] | None:
         """Return the replies to the question, or None if they have not all come in `timeout`."""
         if self._connection is None or not self._connection.readable(timeout):
             return None
         replies: list[Any] = []
-        patience = max(timeout, _FIRST_PATIENCE)
+        patience = max(timeout, _READ_TIME)
         try:
             self._connection.set_patience(patience)
             self._connection.read_many(self._expected, monotonic() + patience, replies)
@@ -116,7 +126,10 @@ class Probe:
         """Close the connection; the next question opens another."""
         if self._connection is not None:
             self._connection.close()
+        if self._dial is not None:
+            self._dial.close()
         self._connection = None
+        self._dial = None
         self._asked = False
 
 

@@ -1,0 +1,85 @@
+"""A connect, and a TLS handshake, that are driven without waiting."""
+
+from __future__ import annotations
+
+import select
+import socket
+import ssl
+from time import monotonic
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from clustercache._core.address import Address
+
+
+class Dial:
+    """One attempt to reach a node: a stopped one takes connections and shakes no hands."""
+
+    __slots__ = ("_name", "_sock", "_tls", "began")
+
+    def __init__(self, address: Address, tls: ssl.SSLContext | None, name: str | None) -> None:
+        """Begin to connect.
+
+        Args:
+            address: Where to; a host name is looked up now.
+            tls: The context to wrap the socket with, or None.
+            name: The name to ask for and verify, instead of the address.
+
+        Raises:
+            OSError: The name is unknown, or nobody can be there.
+        """
+        family, kind, protocol, _, where = socket.getaddrinfo(
+            address.host, address.port, type=socket.SOCK_STREAM
+        )[0]
+        self.began = monotonic()
+        self._tls = tls
+        self._name = name or address.host
+        self._sock = socket.socket(family, kind, protocol)
+        self._sock.settimeout(0.0)
+        self._sock.connect_ex(where)
+
+    def advance(self, seconds: float) -> socket.socket | None:
+        """Return the socket once it is connected (and encrypted); None if that takes longer.
+
+        Args:
+            seconds: How long to wait for it.
+
+        Raises:
+            OSError: It cannot be done.
+        """
+        until = monotonic() + seconds
+        wanted = self._step()
+        while wanted:
+            poll = select.poll()
+            poll.register(self._sock, wanted)
+            if not poll.poll(max(until - monotonic(), 0.0) * 1000):
+                return None
+            wanted = self._step()
+        return self._sock
+
+    def _step(self) -> int:
+        """Go as far as possible; return what poll() has to wait for, or 0 at the end."""
+        if not isinstance(self._sock, ssl.SSLSocket):
+            poll = select.poll()
+            poll.register(self._sock, select.POLLOUT)
+            if not poll.poll(0):
+                return select.POLLOUT
+            problem = self._sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+            if problem:
+                raise OSError(problem, "cannot connect")
+            if self._tls is None:
+                return 0
+            self._sock = self._tls.wrap_socket(
+                self._sock, server_hostname=self._name, do_handshake_on_connect=False
+            )
+        try:
+            self._sock.do_handshake()
+        except ssl.SSLWantReadError:
+            return select.POLLIN
+        except ssl.SSLWantWriteError:
+            return select.POLLOUT
+        return 0
+
+    def close(self) -> None:
+        """Give up."""
+        self._sock.close()
