@@ -260,12 +260,19 @@ class Connection:
             replies: What was read so far.
             decode: False gives strings as bytes.
         """
-        gets, append = self._gets(decode=decode), replies.append
-        for _ in range(count - len(replies)):
-            reply = gets()
-            if reply is INCOMPLETE or type(reply) is wire.Push:
-                reply = self._whole(reply, deadline, decode=decode)
-            append(reply)
+        gets, late = self._gets(decode=decode), False
+        while len(replies) < count:
+            if self._reader.has_data():
+                came = [gets() for _ in range(count - len(replies))]
+                if came[-1] is INCOMPLETE:
+                    del came[came.index(INCOMPLETE) :]
+                replies += [reply for reply in came if type(reply) is not wire.Push]
+                if len(replies) == count:
+                    return
+            if late and monotonic() > deadline:
+                raise Silent(_PATIENCE_ENDED)
+            self.receive()
+            late = True
 
     def _gets(self, *, decode: bool) -> Callable[[], Any]:
         # Half of what gets() costs with an argument is the argument.

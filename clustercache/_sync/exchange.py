@@ -34,7 +34,7 @@ _TROUBLES = frozenset({ServerError, Failed})
 class Share:
     """What goes to one node in one write, and what came back so far."""
 
-    __slots__ = ("_connection", "_follows_map", "data", "outcomes", "pool")
+    __slots__ = ("_connection", "_follows_map", "clean", "data", "outcomes", "pool")
 
     def __init__(self, pool: Pool, data: Sequence[bytes], *, follows_map: bool = True) -> None:
         """Take packed commands for one node.
@@ -49,17 +49,13 @@ class Share:
         self.data = data
         self.outcomes: list[Any] = []
         """For each command its reply, a Failed, or NOT_TRIED."""
+        self.clean = False
+        """Whether every command has a plain reply; known at the end."""
         self._connection: Connection | None = None
 
     def __len__(self) -> int:
         """How many commands it has."""
         return len(self.data)
-
-    @property
-    def clean(self) -> bool:
-        """Whether every command has a plain reply."""
-        outcomes = self.outcomes
-        return _TROUBLES.isdisjoint(map(type, outcomes)) and NOT_TRIED not in outcomes[:1]
 
     def begin(self, cluster_map: ClusterMap, deadline: float, *, peek: bool) -> None:
         """Lease a connection and write; on failure all outcomes are known at once."""
@@ -138,13 +134,15 @@ class Share:
 
     def settle(self, patience: float) -> None:
         """Give the connection back, or close it; turn the server's errors into Failed."""
+        kinds = set(map(type, self.outcomes))
         if self._connection is not None:
-            if self.unfinished or Failed in map(type, self.outcomes):
+            if self.unfinished or Failed in kinds:
                 self.close()
             else:
                 self._connection.set_patience(patience)
                 self.pool.release(self._connection, monotonic())
-        if ServerError in map(type, self.outcomes):
+        self.clean = _TROUBLES.isdisjoint(kinds) and NOT_TRIED not in self.outcomes[:1]
+        if ServerError in kinds:
             where = self.pool.address
             self.outcomes = [
                 Failed(decisions.classify(outcome, where), outcome)
