@@ -8,6 +8,7 @@ for ever; and TLS or a patched socket module, where SO_RCVTIMEO is not obeyed.
 
 from __future__ import annotations
 
+import os
 import select
 import socket
 import struct
@@ -35,6 +36,15 @@ _SHORT = 16384
 _PATCHED = socket.socket.__module__ != "socket"
 _main_thread = threading.main_thread().ident
 _thread = threading.get_ident
+
+
+def _after_fork_in_child() -> None:
+    """Take the thread that forked for the main one, as the child does."""
+    global _main_thread  # noqa: PLW0603 - a fork gives the process another main thread
+    _main_thread = threading.get_ident()
+
+
+os.register_at_fork(after_in_child=_after_fork_in_child)
 
 
 class NotSent(Exception):  # noqa: N818 - an event, not an error of the package
@@ -287,9 +297,14 @@ class Connection:
         """Tell whether data, or the end of the connection, comes within `seconds`."""
         return bool(self._poll_in.poll(int(seconds * 1000)))
 
+    def has_surplus(self) -> bool:
+        """Tell whether more came than the replies that were read: the server is out of step."""
+        surplus: bool = self._reader.has_data()
+        return surplus
+
     def is_stale(self) -> bool:
         """Tell whether an idle connection was closed by its server, or has unread data."""
-        return bool(self._poll_in.poll(0)) or self._reader.has_data()
+        return self.has_surplus() or bool(self._poll_in.poll(0))
 
     def wake(self) -> None:
         """End whatever its owner waits for, from another thread."""
@@ -334,11 +349,29 @@ class Connection:
 
 
 def _connect(address: Address, timeout: float) -> socket.socket:
+    """Connect to the first of a name's addresses that takes it, all within `timeout` seconds."""
+    deadline = monotonic() + timeout
     try:
-        return socket.create_connection(address, timeout)
+        places = socket.getaddrinfo(address.host, address.port, type=socket.SOCK_STREAM)
     except (OSError, UnicodeError) as error:
-        silent = isinstance(error, TimeoutError)
-        raise NotSent(f"cannot connect: {_reason(error)}", silent=silent) from error
+        raise NotSent(f"cannot connect: {_reason(error)}") from error
+    last: OSError = TimeoutError("timed out")
+    for number, (family, kind, protocol, _, where) in enumerate(places):
+        left = (deadline - monotonic()) / (len(places) - number)
+        sock = socket.socket(family, kind, protocol)
+        try:
+            sock.settimeout(max(left, 0.001))
+            sock.connect(where)
+        except OSError as error:
+            sock.close()
+            last = error
+        except BaseException:
+            sock.close()
+            raise
+        else:
+            return sock
+    silent = isinstance(last, TimeoutError)
+    raise NotSent(f"cannot connect: {_reason(last)}", silent=silent) from last
 
 
 def _tune(sock: socket.socket, *, keepalive: bool) -> None:

@@ -28,6 +28,12 @@ if TYPE_CHECKING:
 NOT_TRIED: Final = object()
 """What a command has that was not sent, for a reason that says nothing of its node."""
 
+_TURN = 0.05
+"""Seconds that a node gets before the others' replies are read first."""
+
+_INSTANT = 0.005
+"""Seconds before the deadline that count as its end: a timeout may come that early."""
+
 _TROUBLES = frozenset({ServerError, Failed})
 
 
@@ -74,6 +80,10 @@ class Share:
             failed = Failed(decisions.classify(error.error, pool.address), error.error)
             self.outcomes = [failed] * count
         except NotSent as error:
+            if self._connection is None and deadline - monotonic() < _INSTANT:
+                # The deadline cut the connecting short, which says nothing of the node.
+                self.outcomes = [Failed(Event(Trouble.EXPIRED, pool.address))] * count
+                return
             if error.silent:
                 cluster_map.suspect(pool)
             self.outcomes = self._broken_off(error)
@@ -100,6 +110,10 @@ class Share:
     def unfinished(self) -> bool:
         """Whether replies are still to come."""
         return len(self.outcomes) < len(self.data)
+
+    def arrives(self, seconds: float) -> bool:
+        """Tell whether a reply, or the end of the connection, comes within `seconds`."""
+        return self._connection is not None and self._connection.readable(seconds)
 
     def read(self, cluster_map: ClusterMap, deadline: float, *, decode: bool) -> None:
         """Read replies until all are there, the node has been silent, or the connection is lost."""
@@ -141,6 +155,7 @@ class Share:
             else:
                 self._connection.set_patience(patience)
                 self.pool.release(self._connection, monotonic())
+                self._connection = None
         self.clean = _TROUBLES.isdisjoint(kinds) and NOT_TRIED not in self.outcomes[:1]
         if ServerError in kinds:
             where = self.pool.address
@@ -186,11 +201,20 @@ def finish(
     """Read the replies of shares that were written; see `exchange`."""
     try:
         waiting = deque(share for share in shares if share.unfinished)
+        passed = 0
         while waiting:
             share = waiting.popleft()
+            if passed < len(waiting) and not share.arrives(_TURN):
+                # The others' connections are not kept while this node lets us wait.
+                passed += 1
+                waiting.append(share)
+                continue
+            passed = 0
             share.read(cluster_map, deadline, decode=decode)
             if share.unfinished:
                 waiting.append(share)
+            else:
+                share.settle(cluster_map.config.patience)
     finally:
         for share in shares:
             share.settle(cluster_map.config.patience)
