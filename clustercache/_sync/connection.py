@@ -243,10 +243,10 @@ class Connection:
             reply = gets()
         return reply
 
-    def receive(self) -> None:
-        """Feed the reader with what has come, or comes within `patience`."""
+    def receive(self, *, ready: bool = False) -> None:
+        """Feed the reader with what has come (`ready`), or comes within `patience`."""
         try:
-            if not self._polls and _thread() == _main_thread:
+            if not (ready or self._polls) and _thread() == _main_thread:
                 self._wait_readable()
             data = self._sock.recv(_READ_SIZE)
             if data:
@@ -260,7 +260,13 @@ class Connection:
         raise NoReply(msg)
 
     def read_many(
-        self, count: int, deadline: float, replies: list[Any], *, decode: bool = True
+        self,
+        count: int,
+        deadline: float,
+        replies: list[Any],
+        *,
+        decode: bool = True,
+        ready: bool = False,
     ) -> None:
         """Read until `replies` has `count` entries; it keeps what came before an exception.
 
@@ -269,6 +275,7 @@ class Connection:
             deadline: In monotonic seconds.
             replies: What was read so far.
             decode: False gives strings as bytes.
+            ready: Whether something is there to be read.
         """
         gets, late = self._gets(decode=decode), False
         while len(replies) < count:
@@ -281,7 +288,7 @@ class Connection:
                     return
             if late and monotonic() > deadline:
                 raise Silent(_PATIENCE_ENDED)
-            self.receive()
+            self.receive(ready=ready and not late)
             late = True
 
     def _gets(self, *, decode: bool) -> Callable[[], Any]:

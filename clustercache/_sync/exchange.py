@@ -115,14 +115,18 @@ class Share:
         """Tell whether a reply, or the end of the connection, comes within `seconds`."""
         return self._connection is not None and self._connection.readable(seconds)
 
-    def read(self, cluster_map: ClusterMap, deadline: float, *, decode: bool) -> None:
+    def read(
+        self, cluster_map: ClusterMap, deadline: float, *, decode: bool, ready: bool = False
+    ) -> None:
         """Read replies until all are there, the node has been silent, or the connection is lost."""
         connection = self._connection
         assert connection is not None  # noqa: S101 - only shares that were written are read
         usual, left = cluster_map.config.socket_timeout, max(deadline - monotonic(), 0.001)
         try:
             connection.set_patience(min(usual, left))
-            connection.read_many(len(self.data), deadline, self.outcomes, decode=decode)
+            connection.read_many(
+                len(self.data), deadline, self.outcomes, decode=decode, ready=ready
+            )
         except NoReply:
             # What is idle was cut off, too: nothing more is to be lost on it.
             self.pool.flush()
@@ -204,13 +208,14 @@ def finish(
         passed = 0
         while waiting:
             share = waiting.popleft()
-            if passed < len(waiting) and not share.arrives(_TURN):
+            ready = passed < len(waiting) and share.arrives(_TURN)
+            if passed < len(waiting) and not ready:
                 # The others' connections are not kept while this node lets us wait.
                 passed += 1
                 waiting.append(share)
                 continue
             passed = 0
-            share.read(cluster_map, deadline, decode=decode)
+            share.read(cluster_map, deadline, decode=decode, ready=ready)
             if share.unfinished:
                 waiting.append(share)
             else:
