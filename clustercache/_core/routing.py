@@ -33,6 +33,10 @@ Part = tuple[int, tuple[Any, ...], Sequence[int]]
 pairs) these are. A plain tuple, for a call of 100 keys makes 100 of them."""
 
 
+_ALONE = tuple((place,) for place in range(1024))
+"""The places of keys that are alone in their slots: made once, not for each call."""
+
+
 def slot_of(spec: CommandSpec, args: Sequence[Any]) -> int | None:
     """Return the one slot of a call's keys, or None where it has no key.
 
@@ -56,9 +60,9 @@ def split(spec: CommandSpec, args: Sequence[Any]) -> list[Part]:
     (word,), width = spec.words, spec.width
     keys = args[1::width]
     slots = key_slots(keys)
-    if width == 1 and len(set(slots)) == len(slots):
+    if width == 1 and len(set(slots)) == len(slots) <= len(_ALONE):
         # The usual case, without a line of Python for each key.
-        return list(zip(slots, zip(repeat(word), keys), zip(range(len(keys))), strict=False))
+        return list(zip(slots, zip(repeat(word), keys), _ALONE, strict=False))
     by_slot: dict[int, list[int]] = {}
     find = by_slot.get
     for index, slot in enumerate(slots):

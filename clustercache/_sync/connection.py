@@ -207,9 +207,10 @@ class Connection:
     def send(self, data: bytes, deadline: float) -> None:
         """Send all of `data` before `deadline` (monotonic seconds), or raise NotSent."""
         view = memoryview(data)
+        may_block = len(data) > _SHORT and not self._polls and _thread() == _main_thread
         try:
             while view:
-                if not self._polls and _thread() == _main_thread and not self._may_write():
+                if may_block and not self._may_write():
                     raise TimeoutError  # noqa: TRY301 - one place turns silence into NotSent
                 view = view[self._sock.send(view) :]
                 if view and monotonic() > deadline:

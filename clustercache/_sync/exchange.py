@@ -40,7 +40,7 @@ _TROUBLES = frozenset({ServerError, Failed})
 class Share:
     """What goes to one node in one write, and what came back so far."""
 
-    __slots__ = ("_connection", "_follows_map", "clean", "data", "outcomes", "pool")
+    __slots__ = ("_connection", "_follows_map", "_settled", "clean", "data", "outcomes", "pool")
 
     def __init__(self, pool: Pool, data: Sequence[bytes], *, follows_map: bool = True) -> None:
         """Take packed commands for one node.
@@ -55,6 +55,7 @@ class Share:
         self.data = data
         self.outcomes: list[Any] = []
         """For each command its reply, a Failed, or NOT_TRIED."""
+        self._settled = False
         self.clean = False
         """Whether every command has a plain reply; known at the end."""
         self._connection: Connection | None = None
@@ -152,6 +153,9 @@ class Share:
 
     def settle(self, patience: float) -> None:
         """Give the connection back, or close it; turn the server's errors into Failed."""
+        if self._settled:
+            return
+        self._settled = True
         kinds = set(map(type, self.outcomes))
         if self._connection is not None:
             if self.unfinished or Failed in kinds:
