@@ -53,7 +53,7 @@ class RetryPolicy:
 
     resend: frozenset[Safety] = frozenset({Safety.READ, Safety.SAME, Safety.COUNT})
     backoff_base: float = 0.01
-    backoff_cap: float = 0.5
+    backoff_cap: float = 0.1
 
     @property
     def backoff(self) -> tuple[float, float]:
