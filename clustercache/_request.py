@@ -6,6 +6,7 @@ with all that is needed to send it, to judge what comes back, and to send it aga
 
 from __future__ import annotations
 
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from clustercache._core import decisions, routing, wire
@@ -37,6 +38,10 @@ if TYPE_CHECKING:
 
 NO_SLOT = -1
 """The slot of a part without keys."""
+
+
+_words = itemgetter(1)
+"""The words of a part."""
 
 
 class Failed(NamedTuple):
@@ -127,7 +132,7 @@ class Command:
             InvalidArgumentError: An argument cannot be sent; says which, never its value.
         """
         try:
-            return [wire.pack(part[1]) for part in parts]
+            return list(map(wire.pack, map(_words, parts)))
         except (TypeError, UnicodeError):
             self.check_arguments()
             # Of what can be sent, only a bytearray is not packed as it is.

@@ -27,8 +27,8 @@ def parse_address(text: str) -> Address:
         address = Address.parse(text, default_host="localhost", default_port=DEFAULT_PORT)
     except ValueError as error:
         raise ConfigurationError(str(error)) from None
-    if address.host.split() != [address.host]:
-        _refuse("a host's name is not empty and has no spaces in it")
+    if address.host.replace(",", " ").split() != [address.host]:
+        _refuse("a host's name is not empty and has no spaces or commas; give more seeds as ?addr=")
     return address
 
 
@@ -53,7 +53,7 @@ class RetryPolicy:
 
     resend: frozenset[Safety] = frozenset({Safety.READ, Safety.SAME, Safety.COUNT})
     backoff_base: float = 0.01
-    backoff_cap: float = 0.5
+    backoff_cap: float = 0.1
 
     @property
     def backoff(self) -> tuple[float, float]:
@@ -188,10 +188,9 @@ class ClusterConfig:
             _refuse(f"encoding {self.encoding!r} is not a codec")
         if not self.seeds:
             _refuse("at least one address is needed")
-        try:
-            codecs.lookup(self.encoding)
-        except (LookupError, TypeError):
-            _refuse(f"encoding {self.encoding!r} is not a codec")
+        retry: object = self.retry
+        if not isinstance(retry, RetryPolicy):
+            _refuse("retry must be a RetryPolicy")
         if self.credential_provider and (self.username or self.password):
             _refuse("give either credential_provider or username and password")
 

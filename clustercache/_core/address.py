@@ -37,11 +37,10 @@ class Address(NamedTuple):
 
 def check_port(port: object) -> int:
     """Return `port` as a number from 1 to 65535, or raise ValueError."""
-    try:
-        number = int(port)  # type: ignore[call-overload]
-    except (TypeError, ValueError):
-        number = 0
+    number = 0
+    if isinstance(port, int) or (isinstance(port, str) and port.isascii() and port.isdigit()):
+        number = int(port)
     if not 0 < number <= MAX_PORT:
         msg = f"port {port!r} is not a number from 1 to {MAX_PORT}"
         raise ValueError(msg)
-    return int(number)
+    return number

@@ -37,7 +37,7 @@ class Trouble(Enum):
     ASK = auto()
     TRYAGAIN = auto()
     UNREADY = auto()
-    """CLUSTERDOWN, LOADING, MASTERDOWN: the node serves nobody for now."""
+    """CLUSTERDOWN, LOADING, MASTERDOWN, no place for a client: the node serves us not for now."""
     READONLY = auto()
     """The node became a replica."""
     UNCOVERED = auto()
@@ -165,7 +165,7 @@ def classify(error: ServerError, node: Address) -> Event:
     """
     trouble = _BY_CODE.get(error.code, Trouble.ERROR)
     if error.text.startswith(_FULL):
-        return Event(Trouble.UNREACHABLE, node)
+        return Event(Trouble.UNREADY, node)
     if trouble not in {Trouble.MOVED, Trouble.ASK}:
         return Event(trouble, node)
     try:

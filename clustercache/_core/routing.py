@@ -6,14 +6,14 @@ a slot. The commands that are only a loop over their keys are split here, one pa
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from itertools import repeat
 from typing import TYPE_CHECKING, Any
 
 from clustercache._core.commands import Split, keys_of
 from clustercache._core.slots import encode, key_slot, key_slots
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from clustercache._core.commands import CommandSpec
 
 
@@ -28,9 +28,13 @@ class CrossSlot(ValueError):  # noqa: N818 - the shells raise CrossSlotError fro
         )
 
 
-Part = tuple[int, tuple[Any, ...], list[int]]
+Part = tuple[int, tuple[Any, ...], Sequence[int]]
 """One slot's share of a call: the slot, the words for the wire, and which of the call's keys (or
 pairs) these are. A plain tuple, for a call of 100 keys makes 100 of them."""
+
+
+_ALONE = tuple((place,) for place in range(1024))
+"""The places of keys that are alone in their slots: made once, not for each call."""
 
 
 def slot_of(spec: CommandSpec, args: Sequence[Any]) -> int | None:
@@ -54,19 +58,21 @@ def slot_of(spec: CommandSpec, args: Sequence[Any]) -> int | None:
 def split(spec: CommandSpec, args: Sequence[Any]) -> list[Part]:
     """Return a splittable call's parts, one for each slot, in the order of first appearance."""
     (word,), width = spec.words, spec.width
+    keys = args[1::width]
+    slots = key_slots(keys)
+    if width == 1 and len(set(slots)) == len(slots) <= len(_ALONE):
+        # The usual case, without a line of Python for each key.
+        return list(zip(slots, zip(repeat(word), keys), _ALONE, strict=False))
     by_slot: dict[int, list[int]] = {}
     find = by_slot.get
-    for index, slot in enumerate(key_slots(args[1::width])):
+    for index, slot in enumerate(slots):
         places = find(slot)
         if places is None:
             by_slot[slot] = [index]
         else:
             places.append(index)
     return [
-        (slot, (word, args[1 + at[0]]), at)
-        if width == len(at) == 1
-        else (slot, (word, *_taken(args, at, width)), at)
-        for slot, at in by_slot.items()
+        (slot, (word, *_taken(args, places, width)), places) for slot, places in by_slot.items()
     ]
 
 
@@ -92,7 +98,10 @@ def merge(spec: CommandSpec, parts: Sequence[Part], replies: Sequence[Any]) -> A
         return sum(replies)
     if spec.split is Split.PAIRS:
         return replies[0]
-    values: list[Any] = [None] * sum([len(part[2]) for part in parts])
+    count = sum([len(part[2]) for part in parts])
+    if count == len(parts):
+        return [value for (value,) in replies]
+    values: list[Any] = [None] * count
     for (_, _, places), reply in zip(parts, replies, strict=True):
         for place, value in zip(places, reply, strict=True):
             values[place] = value

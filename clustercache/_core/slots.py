@@ -70,5 +70,9 @@ def key_slots(keys: Sequence[Any]) -> list[int]:
     Raises:
         TypeError: A key is of a type that cannot be sent.
     """
-    whole = [key.encode() if type(key) is str else encode(key) for key in keys]
-    return [key_slot(key) if b"{" in key else crc_hqx(key, 0) & 0x3FFF for key in whole]
+    try:
+        if "{" not in "".join(keys):
+            return [crc_hqx(key.encode(), 0) & 0x3FFF for key in keys]
+    except TypeError:
+        pass  # not all of them are str
+    return [key_slot(key if type(key) is str else encode(key)) for key in keys]

@@ -10,6 +10,7 @@ Source: the RESP specification, protocol versions 2 and 3.
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any, Final
 
 import hiredis
@@ -22,6 +23,7 @@ Push = hiredis.PushNotification
 ProtocolError = hiredis.ProtocolError
 pack = hiredis.pack_command
 
+_QUOTED = re.compile(r"(unknown subcommand) '[^']*'")
 _DETAILS_OF_ARGUMENTS = ", with args beginning with"
 
 
@@ -32,7 +34,7 @@ class ServerError(Exception):
 
     def __init__(self, text: str) -> None:
         # Servers quote the first arguments of an unknown command: keys and values stay out of logs.
-        self.text = text.partition(_DETAILS_OF_ARGUMENTS)[0]
+        self.text = _QUOTED.sub(r"\1", text.partition(_DETAILS_OF_ARGUMENTS)[0])
         self.code = self.text.partition(" ")[0]
         super().__init__(self.text)
 

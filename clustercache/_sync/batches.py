@@ -44,7 +44,7 @@ class Batches:
         never = command.spec.safety not in command.limits.retry.resend
         exchange(self._map, shares, command.deadline, peek=never, decode=command.decode)
         for (_, members), share in zip(groups, shares, strict=True):
-            for index, outcome in zip(members, share.outcomes, strict=True):
+            for index, outcome in zip(members, share.outcomes, strict=False):
                 replies[index] = outcome
         if sum(map(len, shares)) == len(parts) and all(share.clean for share in shares):
             return replies, []

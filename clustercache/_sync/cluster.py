@@ -133,7 +133,7 @@ class Cluster(Commands):
         trouble: First | None = None
         try:
             fresh = now - connection.idle_since < self._trusted and len(args) < risky
-            if fresh or not connection.is_stale():
+            if (fresh and not connection.has_surplus()) or not connection.is_stale():
                 reply = connection.exchange(data, now + self._deadline)
             else:
                 trouble = Stale()

@@ -35,6 +35,9 @@ if TYPE_CHECKING:
     from clustercache.config import ClusterConfig
 
 _log = logging.getLogger("clustercache.topology")
+_REFRESH_TIME = 2.0
+"""Seconds that one refresh may take, whatever its nodes do."""
+
 _HASTE = 0.25
 """Seconds for each node that a refresh asks while calls wait for a suspected one."""
 
@@ -69,30 +72,42 @@ class ClusterMap:
         self._refuse_if_closed()
         if self.topology is not None:
             return
-        if not self._first.acquire(timeout=max(deadline - monotonic(), 0.0)):
-            raise _no_cluster({})
+        mine = False
         try:
+            mine = self._first.acquire(timeout=max(deadline - monotonic(), 0.0))
+            if not mine:
+                raise _no_cluster({})
             failures: dict[Address, Exception] = {}
             while self.topology is None:
                 self._refuse_if_closed()
                 left = deadline - monotonic()
                 if left <= 0:
                     raise _no_cluster(failures)
-                failures = self._learn_from_seeds(min(left, self.config.socket_connect_timeout))
+                failures = self._learn_from_seeds(deadline)
                 if self.topology is None:
                     _raise_if_refused(failures)
                     self.helper.rest(min(refresh.probe_pause(jitter()), max(left, 0)))
         finally:
-            self._first.release()
+            if mine:
+                self._first.release()
 
     def _refuse_if_closed(self) -> None:
         if self.closed:
             msg = "the client is closed: make a new one"
             raise ClosedError(msg)
 
-    def _learn_from_seeds(self, timeout: float) -> dict[Address, Exception]:
+    def _learn_from_seeds(self, deadline: float) -> dict[Address, Exception]:
         views, failures = learn(
-            self.config.seeds, self._probe_config, self._tls, enough=refresh.ASKED, timeout=timeout
+            self.config.seeds,
+            self._probe_config,
+            self._tls,
+            enough=refresh.ASKED,
+            # A silent seed must leave time for the others.
+            timeout=min(
+                self.config.socket_connect_timeout,
+                max((deadline - monotonic()) / len(self.config.seeds), 0.05),
+            ),
+            deadline=deadline,
         )
         if views:
             self.adopt(views)
@@ -111,6 +126,8 @@ class ClusterMap:
             self._tls,
             enough=refresh.ASKED,
             timeout=min(patience, self.config.socket_connect_timeout),
+            deadline=monotonic() + _REFRESH_TIME,
+            stopping=lambda: self.helper.stopping,
         )
         self.refreshes += 1
         if failures:
@@ -207,7 +224,7 @@ class ClusterMap:
                 self.suspicions[pool.address] = pool.suspicion
                 pool.reroute()
                 _log.warning("node_suspected node=%s", pool.address)
-                self.helper.start()
+            self.helper.start()
         return True
 
     def _owns_slots(self, shard: topology.Shard) -> bool:

@@ -8,6 +8,7 @@ for ever; and TLS or a patched socket module, where SO_RCVTIMEO is not obeyed.
 
 from __future__ import annotations
 
+import os
 import select
 import socket
 import struct
@@ -35,6 +36,15 @@ _SHORT = 16384
 _PATCHED = socket.socket.__module__ != "socket"
 _main_thread = threading.main_thread().ident
 _thread = threading.get_ident
+
+
+def _after_fork_in_child() -> None:
+    """Take the thread that forked for the main one, as the child does."""
+    global _main_thread  # noqa: PLW0603 - a fork gives the process another main thread
+    _main_thread = threading.get_ident()
+
+
+os.register_at_fork(after_in_child=_after_fork_in_child)
 
 
 class NotSent(Exception):  # noqa: N818 - an event, not an error of the package
@@ -197,9 +207,10 @@ class Connection:
     def send(self, data: bytes, deadline: float) -> None:
         """Send all of `data` before `deadline` (monotonic seconds), or raise NotSent."""
         view = memoryview(data)
+        may_block = len(data) > _SHORT and not self._polls and _thread() == _main_thread
         try:
             while view:
-                if not self._polls and _thread() == _main_thread and not self._may_write():
+                if may_block and not self._may_write():
                     raise TimeoutError  # noqa: TRY301 - one place turns silence into NotSent
                 view = view[self._sock.send(view) :]
                 if view and monotonic() > deadline:
@@ -233,10 +244,10 @@ class Connection:
             reply = gets()
         return reply
 
-    def receive(self) -> None:
-        """Feed the reader with what has come, or comes within `patience`."""
+    def receive(self, *, ready: bool = False) -> None:
+        """Feed the reader with what has come (`ready`), or comes within `patience`."""
         try:
-            if not self._polls and _thread() == _main_thread:
+            if not (ready or self._polls) and _thread() == _main_thread:
                 self._wait_readable()
             data = self._sock.recv(_READ_SIZE)
             if data:
@@ -250,7 +261,13 @@ class Connection:
         raise NoReply(msg)
 
     def read_many(
-        self, count: int, deadline: float, replies: list[Any], *, decode: bool = True
+        self,
+        count: int,
+        deadline: float,
+        replies: list[Any],
+        *,
+        decode: bool = True,
+        ready: bool = False,
     ) -> None:
         """Read until `replies` has `count` entries; it keeps what came before an exception.
 
@@ -259,13 +276,21 @@ class Connection:
             deadline: In monotonic seconds.
             replies: What was read so far.
             decode: False gives strings as bytes.
+            ready: Whether something is there to be read.
         """
-        gets, append = self._gets(decode=decode), replies.append
-        for _ in range(count - len(replies)):
-            reply = gets()
-            if reply is INCOMPLETE or type(reply) is wire.Push:
-                reply = self._whole(reply, deadline, decode=decode)
-            append(reply)
+        gets, late = self._gets(decode=decode), False
+        while len(replies) < count:
+            if self._reader.has_data():
+                came = [gets() for _ in range(count - len(replies))]
+                if came[-1] is INCOMPLETE:
+                    del came[came.index(INCOMPLETE) :]
+                replies += [reply for reply in came if type(reply) is not wire.Push]
+                if len(replies) == count:
+                    return
+            if late and monotonic() > deadline:
+                raise Silent(_PATIENCE_ENDED)
+            self.receive(ready=ready and not late)
+            late = True
 
     def _gets(self, *, decode: bool) -> Callable[[], Any]:
         # Half of what gets() costs with an argument is the argument.
@@ -280,9 +305,14 @@ class Connection:
         """Tell whether data, or the end of the connection, comes within `seconds`."""
         return bool(self._poll_in.poll(int(seconds * 1000)))
 
+    def has_surplus(self) -> bool:
+        """Tell whether more came than the replies that were read: the server is out of step."""
+        surplus: bool = self._reader.has_data()
+        return surplus
+
     def is_stale(self) -> bool:
         """Tell whether an idle connection was closed by its server, or has unread data."""
-        return bool(self._poll_in.poll(0)) or self._reader.has_data()
+        return self.has_surplus() or bool(self._poll_in.poll(0))
 
     def wake(self) -> None:
         """End whatever its owner waits for, from another thread."""
@@ -327,11 +357,29 @@ class Connection:
 
 
 def _connect(address: Address, timeout: float) -> socket.socket:
+    """Connect to the first of a name's addresses that takes it, all within `timeout` seconds."""
+    deadline = monotonic() + timeout
     try:
-        return socket.create_connection(address, timeout)
+        places = socket.getaddrinfo(address.host, address.port, type=socket.SOCK_STREAM)
     except (OSError, UnicodeError) as error:
-        silent = isinstance(error, TimeoutError)
-        raise NotSent(f"cannot connect: {_reason(error)}", silent=silent) from error
+        raise NotSent(f"cannot connect: {_reason(error)}") from error
+    last: OSError = TimeoutError("timed out")
+    for number, (family, kind, protocol, _, where) in enumerate(places):
+        left = (deadline - monotonic()) / (len(places) - number)
+        sock = socket.socket(family, kind, protocol)
+        try:
+            sock.settimeout(max(left, 0.001))
+            sock.connect(where)
+        except OSError as error:
+            sock.close()
+            last = error
+        except BaseException:
+            sock.close()
+            raise
+        else:
+            return sock
+    silent = isinstance(last, TimeoutError)
+    raise NotSent(f"cannot connect: {_reason(last)}", silent=silent) from last
 
 
 def _tune(sock: socket.socket, *, keepalive: bool) -> None:

@@ -28,13 +28,19 @@ if TYPE_CHECKING:
 NOT_TRIED: Final = object()
 """What a command has that was not sent, for a reason that says nothing of its node."""
 
+_TURN = 0.05
+"""Seconds that a node gets before the others' replies are read first."""
+
+_INSTANT = 0.005
+"""Seconds before the deadline that count as its end: a timeout may come that early."""
+
 _TROUBLES = frozenset({ServerError, Failed})
 
 
 class Share:
     """What goes to one node in one write, and what came back so far."""
 
-    __slots__ = ("_connection", "_follows_map", "data", "outcomes", "pool")
+    __slots__ = ("_connection", "_follows_map", "_settled", "clean", "data", "outcomes", "pool")
 
     def __init__(self, pool: Pool, data: Sequence[bytes], *, follows_map: bool = True) -> None:
         """Take packed commands for one node.
@@ -49,17 +55,14 @@ class Share:
         self.data = data
         self.outcomes: list[Any] = []
         """For each command its reply, a Failed, or NOT_TRIED."""
+        self._settled = False
+        self.clean = False
+        """Whether every command has a plain reply; known at the end."""
         self._connection: Connection | None = None
 
     def __len__(self) -> int:
         """How many commands it has."""
         return len(self.data)
-
-    @property
-    def clean(self) -> bool:
-        """Whether every command has a plain reply."""
-        outcomes = self.outcomes
-        return _TROUBLES.isdisjoint(map(type, outcomes)) and NOT_TRIED not in outcomes[:1]
 
     def begin(self, cluster_map: ClusterMap, deadline: float, *, peek: bool) -> None:
         """Lease a connection and write; on failure all outcomes are known at once."""
@@ -78,6 +81,10 @@ class Share:
             failed = Failed(decisions.classify(error.error, pool.address), error.error)
             self.outcomes = [failed] * count
         except NotSent as error:
+            if self._connection is None and deadline - monotonic() < _INSTANT:
+                # The deadline cut the connecting short, which says nothing of the node.
+                self.outcomes = [Failed(Event(Trouble.EXPIRED, pool.address))] * count
+                return
             if error.silent:
                 cluster_map.suspect(pool)
             self.outcomes = self._broken_off(error)
@@ -105,14 +112,22 @@ class Share:
         """Whether replies are still to come."""
         return len(self.outcomes) < len(self.data)
 
-    def read(self, cluster_map: ClusterMap, deadline: float, *, decode: bool) -> None:
+    def arrives(self, seconds: float) -> bool:
+        """Tell whether a reply, or the end of the connection, comes within `seconds`."""
+        return self._connection is not None and self._connection.readable(seconds)
+
+    def read(
+        self, cluster_map: ClusterMap, deadline: float, *, decode: bool, ready: bool = False
+    ) -> None:
         """Read replies until all are there, the node has been silent, or the connection is lost."""
         connection = self._connection
         assert connection is not None  # noqa: S101 - only shares that were written are read
         usual, left = cluster_map.config.socket_timeout, max(deadline - monotonic(), 0.001)
         try:
             connection.set_patience(min(usual, left))
-            connection.read_many(len(self.data), deadline, self.outcomes, decode=decode)
+            connection.read_many(
+                len(self.data), deadline, self.outcomes, decode=decode, ready=ready
+            )
         except NoReply:
             # What is idle was cut off, too: nothing more is to be lost on it.
             self.pool.flush()
@@ -138,13 +153,19 @@ class Share:
 
     def settle(self, patience: float) -> None:
         """Give the connection back, or close it; turn the server's errors into Failed."""
+        if self._settled:
+            return
+        self._settled = True
+        kinds = set(map(type, self.outcomes))
         if self._connection is not None:
-            if self.unfinished or Failed in map(type, self.outcomes):
+            if self.unfinished or Failed in kinds:
                 self.close()
             else:
                 self._connection.set_patience(patience)
                 self.pool.release(self._connection, monotonic())
-        if ServerError in map(type, self.outcomes):
+                self._connection = None
+        self.clean = _TROUBLES.isdisjoint(kinds) and NOT_TRIED not in self.outcomes[:1]
+        if ServerError in kinds:
             where = self.pool.address
             self.outcomes = [
                 Failed(decisions.classify(outcome, where), outcome)
@@ -188,11 +209,21 @@ def finish(
     """Read the replies of shares that were written; see `exchange`."""
     try:
         waiting = deque(share for share in shares if share.unfinished)
+        passed = 0
         while waiting:
             share = waiting.popleft()
-            share.read(cluster_map, deadline, decode=decode)
+            ready = passed < len(waiting) and share.arrives(_TURN)
+            if passed < len(waiting) and not ready:
+                # The others' connections are not kept while this node lets us wait.
+                passed += 1
+                waiting.append(share)
+                continue
+            passed = 0
+            share.read(cluster_map, deadline, decode=decode, ready=ready)
             if share.unfinished:
                 waiting.append(share)
+            else:
+                share.settle(cluster_map.config.patience)
     finally:
         for share in shares:
             share.settle(cluster_map.config.patience)

@@ -29,6 +29,9 @@ _log = logging.getLogger("clustercache.helper")
 _ANSWER_TIME = 0.05
 """Seconds that a replica gets to answer in one round; what comes later counts in the next."""
 
+_LONELY = 0.5
+"""Seconds between refreshes while a suspected node's replicas say nothing, either."""
+
 _END_TIME = 0.1
 """Seconds that a thread may take from the end of its code to the end of its life."""
 
@@ -45,6 +48,7 @@ class Helper:
         self._thread: threading.Thread | None = None
         self._last: threading.Thread | None = None
         self._stopping = False
+        self._refreshed = 0.0
         self._life: dict[Address, LifeProbe] = {}
         self._views: dict[Address, ViewProbe] = {}
         _helpers.add(self)
@@ -58,11 +62,18 @@ class Helper:
     def start(self) -> None:
         """Make sure that the thread runs, if it has something to do."""
         with self._lock:
-            if self._stopping or self._thread is not None or not self._has_work():
+            # One that an exception kept from starting is not alive.
+            alive = self._thread is not None and self._thread.is_alive()
+            if self._stopping or alive or not self._has_work():
                 return
-            self._thread = threading.Thread(target=self._run, name="clustercache", daemon=True)
-            self._thread.start()
-            self._last = self._thread
+            thread = threading.Thread(target=self._run, name="clustercache", daemon=True)
+            self._thread = self._last = thread
+            try:
+                thread.start()
+            except RuntimeError:
+                # No thread is to be had: callers go on by their own pauses until one is.
+                self._thread = self._last = None
+                _log.exception("helper_not_started")
 
     def stop(self) -> threading.Thread | None:
         """End the thread and wait for it; `start` is refused from now on.
@@ -86,6 +97,11 @@ class Helper:
         self._stopping = False
         self._wake.clear()
         self.start()
+
+    @property
+    def stopping(self) -> bool:
+        """Whether the thread is to end."""
+        return self._stopping
 
     def rest(self, seconds: float) -> None:
         """Wait, but not past `stop`."""
@@ -127,7 +143,8 @@ class Helper:
     def _refresh(self) -> None:
         nodes = len(self._map.topology.nodes) if self._map.topology else 1
         with self._lock:
-            hints = self._policy.begin(monotonic(), nodes, jitter())
+            self._refreshed = monotonic()
+            hints = self._policy.begin(self._refreshed, nodes, jitter())
         self._map.refresh(hints)
 
     def _watch(self, suspicion: Suspicion) -> None:
@@ -140,7 +157,7 @@ class Helper:
         views = [view for probe in asked if (view := _view_of(probe))]
         if views:
             self._map.adopt(views)
-        else:
+        elif monotonic() - self._refreshed > _LONELY:
             self._policy.want(*suspicion.replicas)
         if not suspicion.over.is_set() and life.is_well(0.0):
             self._map.end(suspicion, replaced=False)

@@ -146,7 +146,8 @@ class Pool:
         try:
             limit = min(self._config.socket_connect_timeout, max(deadline - monotonic(), 0.001))
             connection = Connection(self._target, self._config, tls=self._tls, timeout=limit)
-            self._everyone.add(connection)
+            with self._changed:
+                self._everyone.add(connection)
         finally:
             with self._changed:
                 self._opening -= 1
@@ -176,7 +177,8 @@ class Pool:
     def discard(self, connection: Connection) -> None:
         """Close a leased connection instead of giving it back."""
         connection.close()
-        self._everyone.discard(connection)
+        with self._changed:
+            self._everyone.discard(connection)
         self._notify()
 
     def _notify(self) -> None:
@@ -195,7 +197,9 @@ class Pool:
 
     def wake(self) -> None:
         """End what every lease of this pool waits for."""
-        for connection in list(self._everyone):
+        with self._changed:
+            everyone = list(self._everyone)
+        for connection in everyone:
             connection.wake()
 
     def reroute(self) -> None:

@@ -7,13 +7,14 @@ from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 from clustercache._core import topology, wire
+from clustercache._core.decisions import Trouble, classify
 from clustercache._core.wire import ServerError
 from clustercache._sync.connection import Connection, NoReply, NotSent, Refused, Silent
 from clustercache._sync.dial import Dial
 
 if TYPE_CHECKING:
     import ssl
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from clustercache._core.address import Address
     from clustercache._core.topology import View
@@ -141,9 +142,14 @@ class LifeProbe(Probe):
         super().__init__(address, config, tls, _PING)
 
     def is_well(self, timeout: float) -> bool:
-        """Tell whether the node answered and serves; LOADING and the like are not well."""
+        """Tell whether the node answered and serves; LOADING and the like are not well.
+
+        An ACL may refuse PING: that is an answer, too.
+        """
         replies = self.answer(timeout)
-        return replies is not None and not isinstance(replies[-1], ServerError)
+        if replies is None or not isinstance(replies[-1], ServerError):
+            return replies is not None
+        return classify(replies[-1], self.address).trouble is not Trouble.UNREADY
 
 
 class ViewProbe(Probe):
@@ -170,6 +176,8 @@ def learn(
     *,
     enough: int,
     timeout: float,
+    deadline: float,
+    stopping: Callable[[], bool] = lambda: False,
 ) -> tuple[list[View], dict[Address, Exception]]:
     """Ask nodes in turn for their views until `enough` have answered.
 
@@ -179,6 +187,8 @@ def learn(
         tls: The TLS context, or None.
         enough: How many views are wanted.
         timeout: Seconds for each node.
+        deadline: Until when, in monotonic seconds, nodes are asked at all.
+        stopping: Tells that nobody wants to know any more.
 
     Returns:
         The views, oldest first, and what each node that gave none said instead.
@@ -186,10 +196,11 @@ def learn(
     views: list[View] = []
     failures: dict[Address, Exception] = {}
     for address in addresses:
-        if len(views) >= enough:
+        left = deadline - monotonic()
+        if len(views) >= enough or left <= 0 or stopping():
             break
         try:
-            views.append(_view_of(address, config, tls, timeout))
+            views.append(_view_of(address, config, tls, min(timeout, left)))
         except (NotSent, NoReply, Silent, Refused, ServerError, ValueError) as error:
             failures[address] = error
     return views, failures
