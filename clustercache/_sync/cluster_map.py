@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import random
 import threading
+from contextlib import suppress
 from time import monotonic
 from typing import TYPE_CHECKING
 
@@ -58,7 +59,7 @@ class ClusterMap:
         self.pools: dict[Address, Pool] = {}
         self.suspicions: dict[Address, Suspicion] = {}
         self._lock = threading.RLock()
-        self._first = threading.Lock()
+        self._first = threading.RLock()
 
     # Learning ---------------------------------------------------------------------------------
 
@@ -72,10 +73,8 @@ class ClusterMap:
         self._refuse_if_closed()
         if self.topology is not None:
             return
-        mine = False
         try:
-            mine = self._first.acquire(timeout=max(deadline - monotonic(), 0.0))
-            if not mine:
+            if not self._first.acquire(timeout=max(deadline - monotonic(), 0.0)):
                 raise _no_cluster({})
             failures: dict[Address, Exception] = {}
             while self.topology is None:
@@ -88,7 +87,8 @@ class ClusterMap:
                     _raise_if_refused(failures)
                     self.helper.rest(min(refresh.probe_pause(jitter()), max(left, 0)))
         finally:
-            if mine:
+            # An interrupt may come just behind the acquiring: whoever owns it lets go of it.
+            with suppress(RuntimeError):
                 self._first.release()
 
     def _refuse_if_closed(self) -> None:
@@ -220,8 +220,10 @@ class ClusterMap:
             if pool.suspicion is None:
                 pool.errors += 1
                 replicas = tuple(node.address for node in shard.replicas)
-                pool.suspicion = Suspicion(pool, replicas)
-                self.suspicions[pool.address] = pool.suspicion
+                suspicion = Suspicion(pool, replicas)
+                # Calls wait for what they find at the pool: somebody must be watching it by then.
+                self.suspicions[pool.address] = suspicion
+                pool.suspicion = suspicion
                 pool.reroute()
                 _log.warning("node_suspected node=%s", pool.address)
             self.helper.start()
@@ -236,8 +238,9 @@ class ClusterMap:
             pool = suspicion.pool
             if pool.suspicion is suspicion:
                 pool.suspicion = None
-            self.suspicions.pop(pool.address, None)
-        suspicion.over.set()
+            suspicion.over.set()
+            if self.suspicions.get(pool.address) is suspicion:
+                del self.suspicions[pool.address]
         if replaced:
             pool.flush()
             pool.wake()
@@ -258,13 +261,17 @@ class ClusterMap:
         for pool in pools.values():
             pool.retire()
 
+    def let_go(self) -> None:
+        """Let the helper thread end by itself: the client is gone."""
+        self.helper.let_go()
+
     def after_fork(self) -> None:
         """Start anew in a child: own locks, own sockets; the parent's are only closed."""
         for pool in self.pools.values():
             pool.abandon()
         known = self.topology
         closed, self.closed = self.closed, False
-        self._lock, self._first = threading.RLock(), threading.Lock()
+        self._lock, self._first = threading.RLock(), threading.RLock()
         self.helper = Helper(self)
         self.suspicions, self.pools = {}, {}
         if known is not None:

@@ -43,7 +43,7 @@ class Helper:
         """Start nothing yet."""
         self._map = cluster_map
         self._policy = RefreshPolicy()
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         self._wake = threading.Event()
         self._thread: threading.Thread | None = None
         self._last: threading.Thread | None = None
@@ -86,9 +86,16 @@ class Helper:
             # One that found nothing to do any more may still be on its way out.
             thread = self._last
         self._wake.set()
-        if thread is not None and thread is not threading.current_thread():
+        if thread is None or thread.ident is None:
+            return None  # an exception kept it from starting
+        if thread is not threading.current_thread():
             thread.join()
         return thread
+
+    def let_go(self) -> None:
+        """End the thread without waiting for it: nobody will ask the map any more."""
+        # A finalizer may run anywhere, also where this thread holds a lock: it takes none.
+        self._stopping = True
 
     def resume(self) -> None:
         """Allow `start` again, and start if there is work; a closed client stays closed."""

@@ -73,7 +73,7 @@ def test_find_tells_what_is_not_in_the_table(name):
         (("CLUSTER NOSUCH", "x"), "CLUSTER", ("CLUSTER", "NOSUCH", "x")),
         (("CLUSTER", 5), "CLUSTER", ("CLUSTER", 5)),
         (("FOO.BAR", "k"), "FOO.BAR", ("FOO.BAR", "k")),
-        (("foo bar", "k"), "FOO BAR", ("foo bar", "k")),
+        (("foo bar", "k"), "FOO", ("foo", "bar", "k")),
         (("lolwut version", 5), "LOLWUT", ("lolwut", "version", 5)),
         (("config  get x",), "CONFIG GET", ("CONFIG GET", "x")),
     ],
