@@ -212,15 +212,12 @@ class ClusterMap:
         """
         with self._lock:
             known = self.topology
-            shard = next(
-                (s for s in known.shards if self.pools.get(s.primary.address) is pool), None
-            ) if known else None  # fmt: skip
-            if shard is None or self.closed or not self._owns_slots(shard):
+            shard = self._shard_of(pool)
+            if shard is None or self.closed or known is None or shard not in known.slots:
                 return False
             if pool.suspicion is None:
                 pool.errors += 1
-                replicas = tuple(node.address for node in shard.replicas)
-                suspicion = Suspicion(pool, replicas)
+                suspicion = Suspicion(pool)
                 # Calls wait for what they find at the pool: somebody must be watching it by then.
                 self.suspicions[pool.address] = suspicion
                 pool.suspicion = suspicion
@@ -229,8 +226,18 @@ class ClusterMap:
             self.helper.start()
         return True
 
-    def _owns_slots(self, shard: topology.Shard) -> bool:
-        return self.topology is not None and shard in self.topology.slots
+    def _shard_of(self, pool: Pool) -> topology.Shard | None:
+        shards = self.topology.shards if self.topology else ()
+        return next((s for s in shards if self.pools.get(s.primary.address) is pool), None)
+
+    def replicas_of(self, pool: Pool) -> list[Address]:
+        """Return the replicas of a primary, who will know its successor first.
+
+        The map may learn of them only while it is suspected: a view leaves out replicas that are
+        not in sync yet.
+        """
+        shard = self._shard_of(pool)
+        return [node.address for node in shard.replicas] if shard else []
 
     def end(self, suspicion: Suspicion, *, replaced: bool) -> None:
         """End a suspicion: the node is well, or its slots have a new owner."""

@@ -6,7 +6,6 @@ import threading
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from clustercache._core.address import Address
     from clustercache._sync.pool import Pool
 
 
@@ -17,12 +16,11 @@ class Crowded(Exception):  # noqa: N818 - an event; the shell raises ShardUnavai
 class Suspicion:
     """One suspected primary. `over` is set when it answers again or owns no slots any more."""
 
-    __slots__ = ("_lock", "_waiting", "over", "pool", "replicas")
+    __slots__ = ("_lock", "_waiting", "over", "pool")
 
-    def __init__(self, pool: Pool, replicas: tuple[Address, ...]) -> None:
-        """Begin: `replicas` are the shard's other members, who will know its successor first."""
+    def __init__(self, pool: Pool) -> None:
+        """Begin to doubt the node of `pool`."""
         self.pool = pool
-        self.replicas = replicas
         self.over = threading.Event()
         self._lock = threading.RLock()
         self._waiting = 0

@@ -165,15 +165,17 @@ class Helper:
         if views:
             self._map.adopt(views)
         elif monotonic() - self._refreshed > _LONELY:
-            self._policy.want(*suspicion.replicas)
+            with self._lock:
+                self._policy.want(*self._map.replicas_of(suspicion.pool))
         if not suspicion.over.is_set() and life.is_well(0.0):
             self._map.end(suspicion, replaced=False)
 
     def _view_probes(self, suspicion: Suspicion) -> list[ViewProbe]:
-        for address in suspicion.replicas:
+        replicas = self._map.replicas_of(suspicion.pool)
+        for address in replicas:
             if address not in self._views:
                 self._views[address] = ViewProbe(*self._map.probe_of(address))
-        return [self._views[address] for address in suspicion.replicas]
+        return [self._views[address] for address in replicas]
 
 
 def _view_of(probe: ViewProbe) -> View | None:
