@@ -34,10 +34,10 @@ def url(cluster):
     [
         (["check"], "which cluster? Give --url, or set CLUSTERCACHE_URL"),
         (["info", "--url", "http://h"], "unknown URL scheme 'http'"),
-        (["check", "--url", "redis://h:70000"], "port '70000' is not a number from 1 to 65535"),
+        (["check", "--url", "redis://h:70000"], "the port is not a number from 1 to 65535"),
         (["check", "--url", "redis://h", "--password-env", "NOT_THERE"], "has no NOT_THERE"),
         (["create"], "Missing argument 'NODE...'"),
-        (["create", "h:0"], "port '0'"),
+        (["create", "h:0"], "the port is not a number"),
         (["up", "--primaries", "0"], "--primaries"),
         (["up", "--port", "60000"], "--port"),
         (["up", "--server", "redis-1.0"], "no redis-1.0 server found"),
