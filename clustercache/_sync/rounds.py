@@ -99,7 +99,7 @@ class Rounds:
     def _obey(self, unit: Unit, decision: Decision) -> None:
         event = unit.event
         pool = self._map.pools.get(event.node) if event and event.node else None
-        if decision.verb is Verb.SPLIT:
+        if decision.verb is Verb.SPLIT and not unit.done:
             self._split(unit)
         if event is not None and event.to is not None:
             if pool is not None:
