@@ -32,11 +32,14 @@ from clustercache._sync.connection import NoReply, NotSent, Silent
 from clustercache._sync.executor import Executor
 from clustercache._sync.pipeline import Pipeline
 from clustercache._sync.pool import STALE_AFTER, Stale
+from clustercache._sync.pubsub import PubSub
+from clustercache._sync.subscriber import disconnect_all
 from clustercache._targets import addresses_of
 from clustercache.config import RetryPolicy
+from clustercache.exceptions import InvalidArgumentError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
     from contextlib import AbstractContextManager
     from types import TracebackType
 
@@ -233,6 +236,39 @@ class Cluster(Commands):
         """
         return Pipeline(self)
 
+    def pubsub(
+        self,
+        node: Any = None,
+        host: Any = None,
+        port: Any = None,
+        *,
+        ignore_subscribe_messages: bool = False,
+        gaps: bool | Callable[[dict[str, Any]], object] | None = None,
+        shard_hint: Any = None,  # noqa: ARG002 - redis-py's
+        push_handler_func: Any = None,
+    ) -> PubSub:
+        """Return subscriptions to channels, patterns, shard channels and keyspace notifications.
+
+        Args:
+            node: Refused: each subscription goes to the nodes that it belongs on.
+            host: As `node`.
+            port: As `node`.
+            ignore_subscribe_messages: Whether confirmations are kept back.
+            gaps: Whether there are messages of type "gap", which say that others may be missing;
+                None: unless confirmations are kept back. Or what is called with them instead.
+            shard_hint: Ignored, as in redis-py.
+            push_handler_func: Refused.
+        """
+        if (node, host, port, push_handler_func) != (None, None, None, None):
+            msg = "pubsub() takes no node and no push handler: give handlers to subscribe()"
+            raise InvalidArgumentError(msg)
+        return PubSub(
+            self._map,
+            self._limits,
+            ignore_subscribe_messages=ignore_subscribe_messages,
+            gaps=gaps,
+        )
+
     # Limits -----------------------------------------------------------------------------------
 
     def deadline(self, seconds: float) -> AbstractContextManager[None]:
@@ -275,6 +311,7 @@ class Cluster(Commands):
     def close(self) -> None:
         """Let calls under way finish and close all connections; later calls raise ClosedError."""
         self._map.close()
+        disconnect_all(self._map)
 
     def __enter__(self) -> Self:
         """Return the client; nothing is opened yet."""

@@ -17,20 +17,22 @@ class Dial:
 
     __slots__ = ("_name", "_sock", "_tls", "began")
 
-    def __init__(self, address: Address, tls: ssl.SSLContext | None, name: str | None) -> None:
+    def __init__(
+        self, address: Address, tls: ssl.SSLContext | None, name: str | None, *, attempt: int = 0
+    ) -> None:
         """Begin to connect.
 
         Args:
             address: Where to; a host name is looked up now.
             tls: The context to wrap the socket with, or None.
             name: The name to ask for and verify, instead of the address.
+            attempt: Which of a host name's addresses to take, by turns.
 
         Raises:
             OSError: The name is unknown, or nobody can be there.
         """
-        family, kind, protocol, _, where = socket.getaddrinfo(
-            address.host, address.port, type=socket.SOCK_STREAM
-        )[0]
+        places = socket.getaddrinfo(address.host, address.port, type=socket.SOCK_STREAM)
+        family, kind, protocol, _, where = places[attempt % len(places)]
         self.began = monotonic()
         self._tls = tls
         self._name = name or address.host
