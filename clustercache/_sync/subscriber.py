@@ -126,7 +126,8 @@ class Subscriber:
             self._keep_up()
             node = next(iter(self._links), None)
             if node is None and self._seen is not None:
-                (node, *_) = self._order(self._seen)
+                node = next(iter(self._order(self._seen)), None)
+            if node is not None and node not in self._links:
                 self._open(node)
             link = self._links.get(node) if node is not None else None
             if node is not None and link is not None:
@@ -236,7 +237,9 @@ class Subscriber:
 
     def _lose(self, node: Address, error: Exception) -> None:
         """Close a connection that failed; the node is suspected where nobody was there."""
-        link = self._links[node]
+        link = self._links.get(node)
+        if link is None:
+            return
         silent = isinstance(error, Silent) or (isinstance(error, NotSent) and error.silent)
         served = link.session.settled and not link.dialling
         if silent or not served or monotonic() - link.born < _SETTLED:
