@@ -43,7 +43,7 @@ class Helper:
         """Start nothing yet."""
         self._map = cluster_map
         self._policy = RefreshPolicy()
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         self._wake = threading.Event()
         self._thread: threading.Thread | None = None
         self._last: threading.Thread | None = None
@@ -86,9 +86,16 @@ class Helper:
             # One that found nothing to do any more may still be on its way out.
             thread = self._last
         self._wake.set()
-        if thread is not None and thread is not threading.current_thread():
+        if thread is None or thread.ident is None:
+            return None  # an exception kept it from starting
+        if thread is not threading.current_thread():
             thread.join()
         return thread
+
+    def let_go(self) -> None:
+        """End the thread without waiting for it: nobody will ask the map any more."""
+        # A finalizer may run anywhere, also where this thread holds a lock: it takes none.
+        self._stopping = True
 
     def resume(self) -> None:
         """Allow `start` again, and start if there is work; a closed client stays closed."""
@@ -158,15 +165,17 @@ class Helper:
         if views:
             self._map.adopt(views)
         elif monotonic() - self._refreshed > _LONELY:
-            self._policy.want(*suspicion.replicas)
+            with self._lock:
+                self._policy.want(*self._map.replicas_of(suspicion.pool))
         if not suspicion.over.is_set() and life.is_well(0.0):
             self._map.end(suspicion, replaced=False)
 
     def _view_probes(self, suspicion: Suspicion) -> list[ViewProbe]:
-        for address in suspicion.replicas:
+        replicas = self._map.replicas_of(suspicion.pool)
+        for address in replicas:
             if address not in self._views:
                 self._views[address] = ViewProbe(*self._map.probe_of(address))
-        return [self._views[address] for address in suspicion.replicas]
+        return [self._views[address] for address in replicas]
 
 
 def _view_of(probe: ViewProbe) -> View | None:
