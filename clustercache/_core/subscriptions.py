@@ -151,6 +151,8 @@ class Subscriptions:
         self.home: Address | None = None
         self.stray = False
         """Whether a wanted subscription belongs nowhere: its slot has no owner."""
+        self.spread = False
+        """Whether one belongs on every primary, so that a new one must be looked for."""
         self.due: float | None = None
         """When what was refused is to be asked again."""
         self._topology: Topology | None = None
@@ -219,11 +221,12 @@ class Subscriptions:
         """
         self._topology = topology
         self.home = choose_home(self.home, order, avoid)
-        self.stray, self.due = False, None
+        self.stray, self.spread, self.due = False, False, None
         desired: dict[Address, dict[Subscription, None]] = {}
         for subscription, wanted in self.wanted.items():
             nodes = nodes_of(subscription, topology, self.home)
             self.stray |= not nodes
+            self.spread |= is_everywhere(subscription)
             held = wanted.not_before > now
             if held:
                 self.due = min(self.due or wanted.not_before, wanted.not_before)

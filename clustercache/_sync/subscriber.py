@@ -47,6 +47,8 @@ _DIALLING = 0.005
 """Seconds until a connection that is being made is looked at again."""
 _STRAY = 0.25
 """Seconds until a slot without an owner is asked about again."""
+LOOK_ROUND = 5.0
+"""Seconds until a new primary is looked for, where nothing else would tell of it."""
 _SETTLED = 1.0
 """Seconds that a connection must have lived for the next one to be made without a pause."""
 _BACKOFF = (0.05, 0.5)
@@ -67,6 +69,7 @@ class Subscriber:
         self._seen: Topology | None = None
         self._due: float | None = 0.0
         self._turned = 0.0
+        self._looked = 0.0
         _subscribers.add(self)
 
     # For the user's thread --------------------------------------------------------------------
@@ -168,6 +171,11 @@ class Subscriber:
         due = self._due is not None and now >= self._due
         if known is not None and (due or known is not self._seen):
             self._reconcile(known, now)
+        if not self.state.spread:
+            self._looked = now
+        elif now - self._looked > LOOK_ROUND:
+            self._looked = now - LOOK_ROUND / 2 * jitter()  # many clients, not all at once
+            self._map.helper.refresh()
         for node, link in list(self._links.items()):
             self._guard(node, link.advance)
 

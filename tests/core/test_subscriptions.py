@@ -447,6 +447,10 @@ def test_a_new_primary_is_joined_for_keyspace_notifications(nodes):
         (0, third, shard("a")), (third + 1, 2 * third, shard("b")), (2 * third, LAST, shard("c"))
     )
     assert [action[:2] for action in nodes.turn(wider)] == [(C, True)]
+    assert nodes.state.spread
+    nodes.state.unwant(Kind.PATTERN)
+    nodes.turn()
+    assert not nodes.state.spread
 
 
 def test_what_a_node_unsubscribes_by_itself_is_subscribed_again(nodes):

@@ -12,6 +12,7 @@ from redis.exceptions import AuthenticationError, NoPermissionError
 from clustercache import Cluster
 from clustercache._core.session import Session
 from clustercache._core.slots import key_slot
+from clustercache._sync import subscriber
 from clustercache.exceptions import InvalidArgumentError, NoClusterError
 from clustercache.testing import FakeCluster, error, raw, silence
 from tests.shells.subscribers import Broker, drain, message, messages, types
@@ -201,6 +202,19 @@ def test_a_promotion_is_followed(broker):
             fake.promote(replica)
             drain(ps, lambda: broker.nodes_with("s", b"foo") == [replica])
             drain(ps, lambda: replica in broker.nodes_with("p", b"__keyspace@0__:*"))
+
+
+def test_a_new_primary_is_found_while_nobody_says_anything(monkeypatch):
+    monkeypatch.setattr(subscriber, "LOOK_ROUND", 0.2)
+    with FakeCluster(primaries=3) as fake:
+        broker = Broker(fake)
+        one, _, new = fake.primaries
+        fake.move(new.slots, one)
+        with Cluster.from_url(fake.url) as client, client.pubsub() as ps:
+            ps.keyspace()
+            assert types(ps, 1) == ["psubscribe"]
+            fake.move("foo", new)
+            drain(ps, lambda: new in broker.nodes_with("p", b"__keyspace@0__:*"))
 
 
 # ----------------------------------------------------------------------------------------- errors
