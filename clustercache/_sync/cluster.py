@@ -270,6 +270,7 @@ class Cluster(Commands):
             self._limits,
             ignore_subscribe_messages=ignore_subscribe_messages,
             gaps=gaps,
+            owner=self,
         )
 
     # Limits -----------------------------------------------------------------------------------

@@ -15,7 +15,7 @@ from clustercache._core.messages import GAP, Kind, keyspace_pattern, named, shap
 from clustercache._core.slots import encode
 from clustercache._sync.pubsub_thread import PubSubThread
 from clustercache._sync.subscriber import TURN, Subscriber
-from clustercache.exceptions import InvalidArgumentError
+from clustercache.exceptions import InvalidArgumentError, ReplyDecodeError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -53,9 +53,19 @@ class PubSub:
         *,
         ignore_subscribe_messages: bool = False,
         gaps: bool | Handler | None = None,
+        owner: object = None,
     ) -> None:
-        """Open nothing yet; see `Cluster.pubsub`."""
+        """Open nothing yet; see `Cluster.pubsub`.
+
+        Args:
+            cluster_map: The client's map.
+            limits: The client's limits.
+            ignore_subscribe_messages: See there.
+            gaps: See there.
+            owner: The client: it lives as long as this, for the map is not watched without it.
+        """
         config = cluster_map.config
+        self._owner = owner
         self.ignore_subscribe_messages = ignore_subscribe_messages
         self._gaps = gaps
         self._map = cluster_map
@@ -224,6 +234,7 @@ class PubSub:
 
         Raises:
             redis.RedisError: A server refused a subscription for good; it is not wanted any more.
+            ReplyDecodeError: The message is no text; it is lost.
             ClosedError: The client was closed.
         """
         limit = None if timeout is None else monotonic() + timeout
@@ -268,7 +279,13 @@ class PubSub:
         """Return an event as redis-py's message, unless it is handled or ignored."""
         if event is None:
             return None
-        message = shaped(event, self._codec)
+        try:
+            message = shaped(event, self._codec)
+        except UnicodeError:
+            msg = (
+                "a message is not text in the client's encoding: use decode_responses=False for it"
+            )
+            raise ReplyDecodeError(msg) from None
         quiet = ignore or self.ignore_subscribe_messages
         if event.type == GAP:
             if callable(self._gaps):

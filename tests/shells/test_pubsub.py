@@ -15,7 +15,7 @@ from redis.exceptions import PubSubError
 
 from clustercache import Cluster
 from clustercache._sync.pubsub import PubSub
-from clustercache.exceptions import ClosedError
+from clustercache.exceptions import ClosedError, ReplyDecodeError
 from clustercache.testing import FakeCluster
 from tests.shells.subscribers import KINDS, Broker, drain, message, messages, types
 
@@ -81,6 +81,31 @@ def test_strings_are_decoded_where_the_client_decodes(fake, broker):
         broker.send("p", "ä*".encode(), "äb".encode(), b"1")
         assert messages(ps, 2)[1] == message("pmessage", "ä*", "äb", "1")
         assert ps.patterns == {"ä*": None}
+
+
+def test_a_message_that_is_no_text_is_told_without_its_bytes(fake, broker):
+    with Cluster.from_url(fake.url, decode_responses=True) as client, client.pubsub() as ps:
+        ps.subscribe("a")
+        broker.send("", b"a", b"secret\xff")
+        broker.send("", b"a", b"text")
+        assert types(ps, 1) == ["subscribe"]
+        with pytest.raises(ReplyDecodeError) as caught:
+            messages(ps, 1)
+        assert "secret" not in str(caught.value)
+        assert messages(ps, 1) == [message("message", None, "a", "text")]
+
+
+def test_subscriptions_keep_their_client_alive(fake, broker):
+    ps = Cluster.from_url(fake.url).pubsub()
+    gc.collect()
+    ps.ssubscribe("foo")
+    fake.owner("foo").drop_connections()
+    assert types(ps, 3) == ["ssubscribe", "gap", "gap"]
+    fake.move("foo", fake.owner("bar"))
+    broker.evict(b"foo")
+    assert types(ps, 2) == ["gap", "gap"]
+    assert not ps._map.helper.stopping
+    ps._owner.close()
 
 
 def test_handlers_take_the_messages(client, broker):
