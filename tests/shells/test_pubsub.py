@@ -294,12 +294,22 @@ def test_a_closed_client_closes_its_subscriptions(fake, broker):
             ps.subscribe("a")
 
 
+def test_a_closed_client_leaves_no_connection_that_nobody_listens_on(fake, broker):
+    client = Cluster.from_url(fake.url)
+    ps = client.pubsub()
+    ps.ssubscribe("foo", "bar")
+    client.close()
+    await_none(fake)
+    with pytest.raises(ClosedError):
+        list(ps)
+
+
 def test_a_child_uses_none_of_its_parents_sockets(client, broker, fake):
     def child(done):
         assert [one["data"] for one in messages(ps, 2)] == ["process forked", "subscribed again"]
         done.send("ready")
         done.send(messages(ps, 1)[0]["data"])
-        ps.close()
+        done.recv()
 
     with client.pubsub() as ps:
         ps.ssubscribe("foo")
@@ -316,9 +326,13 @@ def test_a_child_uses_none_of_its_parents_sockets(client, broker, fake):
         broker.send("s", b"foo", b"both")
         assert here.poll(10)
         assert here.recv() == b"both"
-        process.join(10)
         assert messages(ps, 1)[0]["data"] == b"both"
         assert not mine.closed
+        ps.close()
+        node.wait_for(lambda: mine.closed)  # so the child has let go of its copy
+        here.send("end")
+        process.join(10)
+        assert process.exitcode == 0
 
 
 # ------------------------------------------------------------------------------------------ parity

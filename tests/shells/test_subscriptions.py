@@ -56,14 +56,17 @@ def test_an_unsolicited_sunsubscribe_means_subscribe_again_where_the_slot_is(cli
         assert source.received("SSUBSCRIBE")
 
 
-def test_moved_is_followed(client, broker, fake):
+def test_moved_is_followed_though_no_view_knows_of_it_yet(client, broker, fake):
     client.get("foo")
-    fake.move("foo", fake.owner("bar"))
+    target = fake.owner("bar")
+    for node in fake.nodes:
+        node.on("CLUSTER SLOTS", node.slots_reply()).on("CLUSTER NODES", node.nodes_reply())
+    fake.move("foo", target)
     with client.pubsub() as ps:
         began = monotonic()
         ps.ssubscribe("foo")
         assert monotonic() - began < 0.3
-        assert broker.nodes_with("s", b"foo") == [fake.owner("bar")]
+        assert target.received("SSUBSCRIBE")
         assert types(ps, 1) == ["ssubscribe"]
 
 
@@ -136,7 +139,7 @@ def test_a_quiet_channel_is_no_silent_node(client, broker, fake):
         (home,) = broker.nodes_with("", b"a")
         ps.get_message()
         assert ps.get_message(timeout=1.2) is None
-        assert len(home.received("PING")) >= 2
+        assert 2 <= len(home.received("PING")) <= 5
         assert len(home.received("SUBSCRIBE")) == 1
 
 
