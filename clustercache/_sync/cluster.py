@@ -300,6 +300,10 @@ class Cluster(Commands):
         nodes = {str(pool.address): pool.stats() for pool in list(self._map.pools.values())}
         return {"refreshes": self._map.refreshes, "nodes": nodes}
 
+    def set_response_callback(self, command: str, callback: Callable[..., Any]) -> None:
+        """Turn the replies to a command into results by `callback`; redis-py's modules do it."""
+        self._callbacks[command.upper()] = callback
+
     def get_encoder(self) -> Encoder:
         """Return redis-py's encoder, for its scripts."""
         return self.encoder

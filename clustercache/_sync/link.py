@@ -57,7 +57,6 @@ class Link:
         config: ClusterConfig,
         tls: ssl.SSLContext | None,
         session: Session,
-        attempt: int,
     ) -> None:
         """Begin to connect.
 
@@ -66,7 +65,6 @@ class Link:
             config: How to connect; replies stay bytes.
             tls: The TLS context, or None.
             session: What will be subscribed on it.
-            attempt: How many attempts failed before: each takes the next of a name's addresses.
 
         Raises:
             OSError: The name is unknown, or nobody can be there.
@@ -80,7 +78,7 @@ class Link:
         self._pinged: float | None = None
         self._outbox = bytearray(session.shake_hands(Connection.handshake_steps(config)))
         name = config.tls.server_name if config.tls else None
-        self._dial = Dial(target, tls, name, attempt=attempt)
+        self._dial = Dial(target, tls, name)
         self.born = self.heard = monotonic()
 
     @property

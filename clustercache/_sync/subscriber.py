@@ -218,9 +218,8 @@ class Subscriber:
     # Connections ------------------------------------------------------------------------------
 
     def _open(self, node: Address) -> None:
-        attempt, _ = self._failures.get(node, (0, 0.0))
         try:
-            self._links[node] = Link(*self._map.probe_of(node), self.state.open(node), attempt)
+            self._links[node] = Link(*self._map.probe_of(node), self.state.open(node))
         except (OSError, UnicodeError):
             self.state.lost(node, LOST)
             self._note_failure(node)

@@ -333,6 +333,9 @@ def test_a_child_uses_none_of_its_parents_sockets(client, broker, fake):
         here.send("end")
         process.join(10)
         assert process.exitcode == 0
+        process.close()
+        here.close()
+        there.close()
 
 
 # ------------------------------------------------------------------------------------------ parity
