@@ -31,10 +31,23 @@ class Queued:
 
     __slots__ = ("_parts", "args", "options", "pieces")
 
-    def __init__(self, args: tuple[Any, ...], options: dict[str, Any], limits: Limits) -> None:
+    def __init__(
+        self,
+        args: tuple[Any, ...],
+        options: dict[str, Any],
+        limits: Limits,
+        single: bool | None = False,  # noqa: FBT001, FBT002 - by place it is faster
+    ) -> None:
         """Check and pack it.
 
+        Args:
+            args: Its name and arguments.
+            options: What its reply callback takes.
+            limits: In force.
+            single: As in `Command.parts`.
+
         Raises:
+            Unsure: See `Command.parts`.
             InvalidArgumentError, CrossSlotError: It is wrong; nothing was queued.
             UnsupportedCommandError: It goes to several nodes, or changes a connection's state.
         """
@@ -48,11 +61,11 @@ class Queued:
                 return
         except (LookupError, TypeError, AttributeError, UnicodeError):
             pass  # not the plain case
-        self._prepare(limits)
+        self._prepare(limits, single)
 
-    def _prepare(self, limits: Limits) -> None:
+    def _prepare(self, limits: Limits, single: bool | None) -> None:  # noqa: FBT001
         command = Command(self.args, limits, 0.0, decode=True)
-        self._parts = command.parts()
+        self._parts = command.parts(single)
         everywhere = command.spec.route in {Route.PRIMARIES, Route.NODES}
         if "target_nodes" in self.options or (everywhere and self._parts[0][0] == NO_SLOT):
             msg = "it goes to several nodes: call it on the client instead of in a pipeline"

@@ -25,7 +25,7 @@ from clustercache._core.slots import encode, key_slot
 from clustercache._core.wire import ServerError
 from clustercache._direct import DIRECT
 from clustercache._limits import LimitScope
-from clustercache._request import NO_SLOT, Command, Failed, Request, merged
+from clustercache._request import NO_SLOT, Command, Failed, Request, Unsure, merged
 from clustercache._sync.batches import Batches
 from clustercache._sync.cluster_map import ClusterMap
 from clustercache._sync.connection import NoReply, NotSent, Silent
@@ -89,6 +89,9 @@ class Cluster(Commands):
         if config.recodes:
             self.execute_command = self._recoded  # type: ignore[method-assign]
         _clients.add(self)
+        if config.service_name is not None:
+            # The helper thread listens for as long as there is a client to help.
+            weakref.finalize(self, self._map.dismiss).atexit = False
 
     @classmethod
     def from_url(cls, url: str | Iterable[str], **options: Any) -> Self:
@@ -179,7 +182,11 @@ class Cluster(Commands):
         """Do what `execute_command` says, for every kind of command."""
         limits, decode = self._limits.in_force(), NEVER_DECODE not in options
         command = Command(args, limits, monotonic(), decode=decode)
-        parts = command.parts()
+        try:
+            parts = command.parts(self._map.single)
+        except Unsure:
+            self._map.ensure(command.deadline)
+            parts = command.parts(self._map.single)
         targets = options.get("target_nodes")
         everywhere = command.spec.route in {Route.PRIMARIES, Route.NODES}
         if targets is not None or (everywhere and parts[0][0] == NO_SLOT):

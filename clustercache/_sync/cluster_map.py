@@ -7,6 +7,7 @@ are kept, and those of nodes that left finish what is under way.
 from __future__ import annotations
 
 import logging
+import math
 import random
 import threading
 from time import monotonic
@@ -15,23 +16,25 @@ from typing import TYPE_CHECKING
 from redis.exceptions import AuthenticationError, NoPermissionError
 
 from clustercache._commands import to_error
-from clustercache._core import decisions, refresh, topology
-from clustercache._core.address import Address
+from clustercache._core import decisions
+from clustercache._core.refresh import probe_pause
 from clustercache._core.slots import SLOT_COUNT
+from clustercache._core.sources import WrongKindError
 from clustercache._core.wire import ServerError
 from clustercache._limits import jitter
 from clustercache._sync.connection import Refused
+from clustercache._sync.discovery import Discovery
 from clustercache._sync.health import Suspicion
 from clustercache._sync.helper import Helper
 from clustercache._sync.pool import Pool
-from clustercache._sync.probe import for_probes, learn
-from clustercache.exceptions import ClosedError, NoClusterError
+from clustercache.exceptions import ClosedError, ConfigurationError, NoClusterError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-    from ssl import SSLContext
 
-    from clustercache._core.topology import Topology, View
+    from clustercache._core.address import Address
+    from clustercache._core.sources import Answer
+    from clustercache._core.topology import Shard, Topology
     from clustercache.config import ClusterConfig
 
 _log = logging.getLogger("clustercache.topology")
@@ -49,11 +52,13 @@ class ClusterMap:
         """Open nothing yet: the first call learns the topology."""
         self.config = config
         self._tls = config.tls.context() if config.tls else None
-        self._probe_config = for_probes(config)
+        self.discovery = Discovery(config, self._tls)
         self.helper = Helper(self)
         self.refreshes = 0
         self.closed = False
         self.topology: Topology | None = None
+        self.single: bool | None = None
+        """Whether one shard takes keys of all slots together; None while that is not known."""
         self.slots: list[Pool | None] = [None] * SLOT_COUNT
         self.pools: dict[Address, Pool] = {}
         self.suspicions: dict[Address, Suspicion] = {}
@@ -71,6 +76,7 @@ class ClusterMap:
         """
         self._refuse_if_closed()
         if self.topology is not None:
+            self.helper.listen()
             return
         mine = False
         try:
@@ -85,8 +91,8 @@ class ClusterMap:
                     raise _no_cluster(failures)
                 failures = self._learn_from_seeds(deadline)
                 if self.topology is None:
-                    _raise_if_refused(failures)
-                    self.helper.rest(min(refresh.probe_pause(jitter()), max(left, 0)))
+                    _raise_if_refused(failures, self.config.db)
+                    self.helper.rest(min(probe_pause(jitter()), max(left, 0)))
         finally:
             if mine:
                 self._first.release()
@@ -97,11 +103,8 @@ class ClusterMap:
             raise ClosedError(msg)
 
     def _learn_from_seeds(self, deadline: float) -> dict[Address, Exception]:
-        views, failures = learn(
+        answers, failures = self.discovery.learn(
             self.config.seeds,
-            self._probe_config,
-            self._tls,
-            enough=refresh.ASKED,
             # A silent seed must leave time for the others.
             timeout=min(
                 self.config.socket_connect_timeout,
@@ -109,22 +112,18 @@ class ClusterMap:
             ),
             deadline=deadline,
         )
-        if views:
-            self.adopt(views)
-        return failures
+        self.adopt(answers, deadline)
+        self.helper.listen()
+        return {**failures, **self.discovery.doubt}
 
     def refresh(self, hints: Sequence[Address]) -> None:
         """Ask some nodes for their views and adopt what comes of it; for the helper thread."""
         order = list(self.topology.nodes) if self.topology else []
         random.shuffle(order)
-        candidates = refresh.whom_to_ask(self.topology, hints, self.config.seeds, order)
-        addresses = [a for a in candidates if a not in self.suspicions]
         patience = _HASTE if self.suspicions else self.config.socket_connect_timeout
-        views, failures = learn(
-            [self.target(a) for a in addresses],
-            self._probe_config,
-            self._tls,
-            enough=refresh.ASKED,
+        answers, failures = self.discovery.learn(
+            self.discovery.whom(self.topology, hints, order),
+            avoid=self.suspicions,
             timeout=min(patience, self.config.socket_connect_timeout),
             deadline=monotonic() + _REFRESH_TIME,
             stopping=lambda: self.helper.stopping,
@@ -132,20 +131,23 @@ class ClusterMap:
         self.refreshes += 1
         if failures:
             _log.info("topology_asked_in_vain nodes=%s", ",".join(map(str, failures)))
-        if views:
-            self.adopt(views)
+        self.adopt(answers)
 
-    def adopt(self, views: Sequence[View]) -> None:
-        """Take the views, oldest first, into the map."""
-        with self._lock:
-            seeds = frozenset(self.config.seeds)
-            ours, replaced = topology.same_cluster(views, self.topology, seeds)
-            if not ours or self.closed:
+    def adopt(self, answers: Sequence[Answer], deadline: float = math.inf) -> None:
+        """Take the answers, oldest first, into the map; `deadline` is in monotonic seconds."""
+        while True:
+            known = self.topology
+            found = self.discovery.agree(answers, known, deadline)
+            if found is None:
                 return
-            base = None if replaced else self.topology
-            merged = topology.merge(ours, base)
-            if base is None or base.confirmed is not None or not merged.same_as(base):
-                self._install(merged)
+            with self._lock:
+                if self.closed:
+                    return
+                if self.topology is not known:
+                    continue  # patched, or learnt by another thread, meanwhile
+                if known is None or known.confirmed is not None or not found.same_as(known):
+                    self._install(found)
+                return
 
     def patch(self, slot: int, address: Address) -> None:
         """Follow a MOVED provisionally, until the refresh that it causes."""
@@ -160,7 +162,7 @@ class ClusterMap:
         of_shard = {shard: pools[shard.primary.address] for shard in new.shards}
         self.slots = [None if shard is None else of_shard[shard] for shard in new.slots]
         left = [pool for address, pool in self.pools.items() if address not in pools]
-        self.topology, self.pools = new, pools
+        self.topology, self.pools, self.single = new, pools, new.single
         for pool in left:
             pool.retire()
         owners = {pool.address for pool in of_shard.values()}
@@ -171,19 +173,8 @@ class ClusterMap:
 
     # Nodes ------------------------------------------------------------------------------------
 
-    def target(self, address: Address) -> Address:
-        """Return where to connect to for a node that the cluster knows at `address`."""
-        remap = self.config.address_remap
-        if remap is None or address in self.config.seeds:
-            return address
-        return Address(*remap((address.host, address.port)))
-
-    def probe_of(self, address: Address) -> tuple[Address, ClusterConfig, SSLContext | None]:
-        """Return what a probe of the node at `address` is made of."""
-        return self.target(address), self._probe_config, self._tls
-
     def _new_pool(self, address: Address) -> Pool:
-        return Pool(address, self.config, self._tls, target=self.target(address))
+        return Pool(address, self.config, self._tls, target=self.discovery.target(address))
 
     def pool_at(self, address: Address) -> Pool:
         """Return the pool of a node, known or not (an ASK may name one that no map has yet)."""
@@ -219,15 +210,14 @@ class ClusterMap:
                 return False
             if pool.suspicion is None:
                 pool.errors += 1
-                replicas = tuple(node.address for node in shard.replicas)
-                pool.suspicion = Suspicion(pool, replicas)
+                pool.suspicion = Suspicion(pool, self.discovery.witnesses(shard))
                 self.suspicions[pool.address] = pool.suspicion
                 pool.reroute()
                 _log.warning("node_suspected node=%s", pool.address)
             self.helper.start()
         return True
 
-    def _owns_slots(self, shard: topology.Shard) -> bool:
+    def _owns_slots(self, shard: Shard) -> bool:
         return self.topology is not None and shard in self.topology.slots
 
     def end(self, suspicion: Suspicion, *, replaced: bool) -> None:
@@ -258,6 +248,10 @@ class ClusterMap:
         for pool in pools.values():
             pool.retire()
 
+    def dismiss(self) -> None:
+        """End what would go on without a client that nobody closed."""
+        self.helper.dismiss()
+
     def after_fork(self) -> None:
         """Start anew in a child: own locks, own sockets; the parent's are only closed."""
         for pool in self.pools.values():
@@ -277,12 +271,26 @@ def _no_cluster(failures: Mapping[Address, Exception]) -> NoClusterError:
     return NoClusterError(msg, attempts=[f"{node}: {error}" for node, error in failures.items()])
 
 
-def _raise_if_refused(failures: Mapping[Address, Exception]) -> None:
-    """Raise what no waiting can mend: wrong credentials, say, or a server that is no cluster."""
+def _refused_database(node: Address, refusal: Exception, db: int) -> ConfigurationError | None:
+    """Return what to raise where a server refused the database itself, and not the user."""
+    if not isinstance(refusal, Refused) or refusal.step != "SELECT" or refusal.error.code != "ERR":
+        return None
+    return ConfigurationError(
+        f"{node} has no database {db} ({refusal.error.text}): a cluster has only 0 unless it is "
+        "Valkey 9 with cluster-databases, and a server as many as its option databases says"
+    )
+
+
+def _raise_if_refused(failures: Mapping[Address, Exception], db: int) -> None:
+    """Raise what no waiting can mend: wrong credentials, say, or no such database."""
     for node, refusal in failures.items():
         error = refusal.error if isinstance(refusal, Refused) else refusal
+        if isinstance(error, WrongKindError):
+            raise _no_cluster({node: error})
         if not isinstance(error, ServerError):
             continue
+        if unusable := _refused_database(node, refusal, db):
+            raise unusable
         if decisions.classify(error, node).trouble is decisions.Trouble.ERROR:
             raised = to_error(error)
             if isinstance(raised, (AuthenticationError, NoPermissionError)):

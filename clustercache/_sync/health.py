@@ -13,12 +13,12 @@ if TYPE_CHECKING:
 class Suspicion:
     """One suspected primary. `over` is set when it answers again or owns no slots any more."""
 
-    __slots__ = ("_lock", "_waiting", "over", "pool", "replicas")
+    __slots__ = ("_lock", "_waiting", "over", "pool", "witnesses")
 
-    def __init__(self, pool: Pool, replicas: tuple[Address, ...]) -> None:
-        """Begin: `replicas` are the shard's other members, who will know its successor first."""
+    def __init__(self, pool: Pool, witnesses: tuple[Address, ...]) -> None:
+        """Begin: `witnesses` are the replicas or sentinels, who will know its successor first."""
         self.pool = pool
-        self.replicas = replicas
+        self.witnesses = witnesses
         self.over = threading.Event()
         self._lock = threading.Lock()
         self._waiting = 0

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 
 from clustercache._commands import Commands
 from clustercache._queue import Queued
-from clustercache._request import NO_SLOT, Failed
+from clustercache._request import NO_SLOT, Failed, Unsure
 from clustercache._sync.exchange import NOT_TRIED, Share, exchange
 from clustercache._sync.rounds import Rounds
 
@@ -41,8 +41,14 @@ class Pipeline(Commands):
 
     def execute_command(self, *args: Any, **options: Any) -> Any:
         """Keep a call for `execute`, checked and packed; return the pipeline."""
-        limits = self._client._limits.in_force()  # noqa: SLF001 - a part of the client
-        self._queue.append(Queued(args, options, limits))
+        client = self._client
+        limits = client._limits.in_force()  # noqa: SLF001 - a part of the client
+        try:
+            call = Queued(args, options, limits, client._map.single)  # noqa: SLF001
+        except Unsure:
+            client._map.ensure(monotonic() + limits.deadline)  # noqa: SLF001
+            call = Queued(args, options, limits, client._map.single)  # noqa: SLF001
+        self._queue.append(call)
         return self
 
     def execute(self, raise_on_error: bool = True) -> list[Any]:  # noqa: FBT001, FBT002 - redis-py's
