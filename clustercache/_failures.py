@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from clustercache._commands import to_error
+from clustercache._core.commands import Safety
 from clustercache._core.decisions import Attempt, Verb, may_be_applied
+from clustercache._core.wire import UNDECODABLE
 from clustercache.exceptions import (
     ClosedError,
     ClusterCacheError,
@@ -13,6 +15,7 @@ from clustercache.exceptions import (
     OutcomeUnknownError,
     OvertakenError,
     PoolTimeoutError,
+    ReplyDecodeError,
     ShardUnavailableError,
 )
 
@@ -35,6 +38,9 @@ def failure(
         took: What the last attempt took, in seconds.
     """
     facts = request.facts(failed.event.node)
+    if failed.error is not None and failed.error.code == UNDECODABLE:
+        maybe = request.call.safety is not Safety.READ
+        return ReplyDecodeError(_UNDECODABLE, applied="maybe" if maybe else "no", **facts)
     if verb is Verb.RAISE_REPLY and failed.error is not None:
         error = to_error(failed.error)
         error.add_note(str(ClusterCacheError("refused by the server", **facts)))
@@ -46,6 +52,7 @@ def failure(
     return kind(message.format(seconds=request.command.limits.deadline), **facts)
 
 
+_UNDECODABLE = "the reply is not text in the client's encoding: use decode_responses=False for it"
 _KINDS: dict[Verb, tuple[type[ClusterCacheError], str]] = {
     Verb.RAISE_UNKNOWN: (
         OutcomeUnknownError,

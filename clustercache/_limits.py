@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, NamedTuple
 
-from clustercache.exceptions import ConfigurationError
+from clustercache.config import check_seconds
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -48,9 +48,8 @@ class LimitScope:
         self, *, deadline: float | None = None, retry: RetryPolicy | None = None
     ) -> Iterator[None]:
         """Apply other limits to each call inside; what is None stays as it is around."""
-        if deadline is not None and not deadline > 0:
-            msg = "a deadline is a number of seconds above 0"
-            raise ConfigurationError(msg)
+        if deadline is not None:
+            check_seconds("deadline", deadline)
         around = self.in_force()
         token = self.current.set(Limits(deadline or around.deadline, retry or around.retry))
         try:

@@ -6,6 +6,7 @@ with all that is needed to send it, to judge what comes back, and to send it aga
 
 from __future__ import annotations
 
+from contextlib import suppress
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -106,37 +107,41 @@ class Command:
             CrossSlotError: The keys live in several slots and the command cannot be split.
             InvalidArgumentError: The keys cannot be found, or an argument cannot be sent.
         """
-        spec = self.spec
+        kind: type[InvalidArgumentError]
         try:
-            if spec.split is not Split.NONE:
-                keys_of(spec, self.args)
-                if single:
-                    return [routing.whole(spec, self.args)]
-                parts = routing.split(spec, self.args)
-                if single is None and len(parts) > 1:
-                    self.check_arguments()
-                    raise Unsure
-                return parts
-            self.safety  # noqa: B018 - a call whose options cannot be told is refused, too
-            slot = self._slot_number() if spec.route is Route.SLOT else None
-            if slot is None:
-                slot = routing.slot_of(spec, self.args, together=bool(single))
+            return self._by_slot(single)
         except routing.CrossSlot as error:
-            if single is None:
-                raise Unsure from None
-            raise CrossSlotError(str(error), command=spec.name) from None
+            kind, problem = CrossSlotError, str(error)
         except (ValueError, TypeError) as error:
-            self.check_arguments()
-            raise InvalidArgumentError(str(error), command=spec.name) from None
+            kind, problem = InvalidArgumentError, str(error)
+        self.check_arguments()
+        if single is None and kind is CrossSlotError:
+            raise Unsure
+        raise kind(problem, command=self.spec.name)
+
+    def _by_slot(self, single: bool | None) -> list[Part]:  # noqa: FBT001 - as in `parts`
+        spec = self.spec
+        if spec.split is not Split.NONE:
+            keys_of(spec, self.args)
+            if single:
+                return [routing.whole(spec, self.args)]
+            parts = routing.split(spec, self.args)
+            if single is None and len(parts) > 1:
+                self.check_arguments()
+                raise Unsure
+            return parts
+        self.safety  # noqa: B018 - a call whose options cannot be told is refused, too
+        slot = self._slot_number() if spec.route is Route.SLOT else None
+        if slot is None:
+            slot = routing.slot_of(spec, self.args, together=bool(single))
         words = (*spec.words, *self.args[1:])
         return [(NO_SLOT if slot is None else slot, words, [0])]
 
     def _slot_number(self) -> int:
         """Return the slot that CLUSTER COUNTKEYSINSLOT and the like name."""
-        try:
+        slot = NO_SLOT
+        with suppress(IndexError, TypeError, ValueError):
             slot = int(self.args[1])
-        except (IndexError, TypeError, ValueError):
-            slot = NO_SLOT
         if not 0 <= slot < SLOT_COUNT:
             msg = f"the slot must be a number from 0 to {SLOT_COUNT - 1}"
             raise ValueError(msg)
@@ -148,25 +153,24 @@ class Command:
         Raises:
             InvalidArgumentError: An argument cannot be sent; says which, never its value.
         """
-        try:
+        with suppress(TypeError, UnicodeError):
             return list(map(wire.pack, map(_words, parts)))
-        except (TypeError, UnicodeError):
-            self.check_arguments()
-            # Of what can be sent, only a bytearray is not packed as it is.
-            return [wire.pack(tuple[Any, ...](map(encode, part[1]))) for part in parts]
+        self.check_arguments()
+        # Of what can be sent, only a bytearray is not packed as it is.
+        return [wire.pack(tuple[Any, ...](map(encode, part[1]))) for part in parts]
 
     def check_arguments(self) -> None:
         """Raise InvalidArgumentError for the first argument that cannot be sent."""
         for place, value in enumerate(self.args[1:], 1):
-            try:
-                encode(value)
-            except TypeError as error:
-                msg = f"argument {place}: {error}"
-                raise InvalidArgumentError(msg, command=self.spec.name) from None
-            except UnicodeError:
-                # The codec's own error quotes the text, which does not belong in a message.
-                msg = f"argument {place}: the text cannot be encoded"
-                raise InvalidArgumentError(msg, command=self.spec.name) from None
+            msg = "the text cannot be encoded"
+            # The codec's own error quotes the text: it must not even be this one's context.
+            with suppress(UnicodeError):
+                try:
+                    encode(value)
+                    continue
+                except TypeError as error:
+                    msg = str(error)
+            raise InvalidArgumentError(f"argument {place}: {msg}", command=self.spec.name)
 
 
 class Request:
@@ -220,8 +224,10 @@ def merged(
     spec = command.spec
     if not errors:
         return routing.merge(spec, parts, replies)
-    if spec.readonly or len(errors) == len(replies):
-        raise errors[0]
+    partly = any(isinstance(error, PartialError) for error in errors)
+    if spec.readonly or (len(errors) == len(replies) and not partly):
+        # What may have been applied is what a caller must know of first.
+        raise next((e for e in errors if getattr(e, "applied", "no") == "maybe"), errors[0])
     outcomes: dict[Any, Any] = {}
     for (_, words, _), reply in zip(parts, replies, strict=True):
         keys = words[1 :: spec.width]
@@ -229,4 +235,4 @@ def merged(
         known = reply.outcomes if isinstance(reply, PartialError) else dict.fromkeys(keys, reply)
         outcomes.update(known)
     msg = f"{len(errors)} of {len(replies)} parts failed, the first with: {errors[0]}"
-    raise PartialError(msg, outcomes, command=spec.name) from errors[0]
+    raise PartialError(msg, outcomes, command=spec.name, applied="maybe") from errors[0]

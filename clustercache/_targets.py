@@ -29,29 +29,39 @@ def addresses_of(
     Raises:
         InvalidArgumentError: `targets` is none of these, or names a node that is not there.
     """
-    shards = [s for s in topology.shards if s in topology.slots] if topology else []
-    slots = {s.primary.address: topology.slots.index(s) for s in shards} if topology else {}
-    primaries: list[tuple[Address, int | None]] = list(slots.items())
+    claims = topology.claims() if topology else []
+    slots = {claim.shard.primary.address: claim.start for claim in reversed(claims)}
+    shards = dict.fromkeys(claim.shard for claim in claims)
+    primaries: list[tuple[Address, int | None]] = [
+        (shard.primary.address, slots[shard.primary.address]) for shard in shards
+    ]
     replicas = [node.address for shard in shards for node in shard.replicas if node.healthy]
     if targets is None:
         targets = "all" if route is Route.NODES else "primaries"
     if isinstance(targets, str) and targets in _FLAGS:
         others: list[tuple[Address, int | None]] = [(address, None) for address in replicas]
         groups = {"primaries": primaries, "replicas": others, "all": [*primaries, *others]}
-        return groups.get(targets, primaries[:1])
+        return _some(groups.get(targets, primaries[:1]))
     known = topology.nodes if topology else {}
     chosen = [_address(target) for target in _listed(targets)]
     for address in chosen:
         if address not in known:
             msg = f"target_nodes names {address}, which is not a node of this cluster"
             raise InvalidArgumentError(msg)
-    return [(address, slots.get(address)) for address in chosen]
+    return _some([(address, slots.get(address)) for address in chosen])
+
+
+def _some(nodes: list[tuple[Address, int | None]]) -> list[tuple[Address, int | None]]:
+    if not nodes:
+        msg = "no node of this cluster is meant by target_nodes"
+        raise InvalidArgumentError(msg)
+    return nodes
 
 
 def _listed(targets: Any) -> list[Any]:
     if isinstance(targets, dict):
         return list(targets.values())
-    one = isinstance(targets, tuple) and isinstance(targets[-1], int)
+    one = isinstance(targets, tuple) and bool(targets) and isinstance(targets[-1], int)
     return list(targets) if isinstance(targets, (list, tuple)) and not one else [targets]
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import codecs
 import dataclasses
-import math
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     import ssl
     from collections.abc import Callable, Mapping
 
+_LONGEST = 1_000_000
+"""Seconds; what poll() and a lock take for a timeout ends not far above it."""
+
 _SCHEMES = {"redis": False, "valkey": False, "rediss": True, "valkeys": True}
 _SENTINEL = "+sentinel"
 _SENTINEL_PORT = 26379
@@ -25,6 +28,8 @@ _SENTINEL_PORT = 26379
 
 def parse_address(text: str, default_port: int = DEFAULT_PORT) -> Address:
     """Return the address in "host", "host:port" or "[v6]:port", or raise ConfigurationError."""
+    if text.count(":") > 1 and not text.startswith("["):
+        _refuse("an address is host:port; an IPv6 address stands in [brackets]")
     try:
         address = Address.parse(text, default_host="localhost", default_port=default_port)
     except ValueError as error:
@@ -183,18 +188,19 @@ class ClusterConfig:
     def __post_init__(self) -> None:
         """Refuse what cannot be meant, before anything is opened."""
         for name in ("socket_timeout", "socket_connect_timeout", "deadline"):
-            if not _is_number(getattr(self, name)) or getattr(self, name) <= 0:
-                _refuse(f"{name} must be a number of seconds above 0")
+            check_seconds(name, getattr(self, name))
+        for name in ("decode_responses", "legacy_responses", "socket_keepalive"):
+            if type(getattr(self, name)) is not bool:
+                _refuse(f"{name} must be True or False")
         for name, least in (("max_connections", 1), ("max_waiting", 1), ("db", 0)):
-            value = getattr(self, name)
-            if not isinstance(value, int) or isinstance(value, bool) or value < least:
-                _refuse(f"{name} must be a whole number of at least {least}")
+            _check_whole(name, getattr(self, name), least)
         if self.protocol not in {None, 2, 3}:
             _refuse(f"protocol must be 2 or 3, not {self.protocol!r}")
         try:
             codecs.lookup(self.encoding)
+            codecs.lookup_error(self.encoding_errors)
         except (LookupError, TypeError):
-            _refuse(f"encoding {self.encoding!r} is not a codec")
+            _refuse("encoding must be a codec's name, and encoding_errors that of an error handler")
         if not self.seeds:
             _refuse("at least one address is needed")
         retry: object = self.retry
@@ -229,12 +235,19 @@ class ClusterConfig:
         return (given[0], given[1]) if len(given) > 1 else (None, given[0])
 
 
+def _check_whole(name: str, value: object, least: int) -> None:
+    if type(value) is not int or value < least:
+        _refuse(f"{name} must be a whole number of at least {least}")
+
+
 def _refuse(message: str) -> None:
     raise ConfigurationError(message)
 
 
-def _is_number(value: object) -> bool:
-    return type(value) in {int, float} and math.isfinite(value)  # type: ignore[arg-type]
+def check_seconds(name: str, value: object) -> None:
+    """Refuse what is no number of seconds; a timeout of weeks is a mistake, too."""
+    if type(value) not in {int, float} or not 0 < value <= _LONGEST:  # type: ignore[operator]
+        _refuse(f"{name} must be a number of seconds above 0, and at most {_LONGEST}")
 
 
 _TLS_FIELDS = {f.name for f in dataclasses.fields(TLS)}
@@ -271,6 +284,8 @@ def from_url(urls: str | Iterable[str], **options: Any) -> ClusterConfig:
     seeds = tuple(dict.fromkeys(seed for one in parsed for seed in one.pop("seeds")))
     if any(one != parsed[0] for one in parsed):
         _refuse("the URLs differ in more than their addresses")
+    if parsed[0].get("ssl") and options.get("ssl") is False:
+        _refuse("the URL's scheme asks for TLS and ssl=False forbids it")
     return build({**parsed[0], **options}, seeds)
 
 
@@ -278,7 +293,9 @@ def build(options: Mapping[str, Any], seeds: tuple[Address, ...]) -> ClusterConf
     """Return a ClusterConfig from redis-py style keyword arguments."""
     fields: dict[str, Any] = {}
     tls: dict[str, Any] = {}
-    use_tls = bool(options.get("ssl", False))
+    use_tls = options.get("ssl", False)
+    if type(use_tls) is not bool:
+        _refuse("ssl must be True or False")
     for name, value in options.items():
         short = _TLS_NAMES.get(name, name.removeprefix("ssl_"))
         if name in _FIELDS:
@@ -344,11 +361,14 @@ def _parts_of(url: Any) -> SplitResult:
     if not isinstance(url, str):
         msg = f"a URL is a str, not {type(url).__name__}"
         raise ConfigurationError(msg)
-    try:
+    parts = None
+    with suppress(ValueError):  # its text repeats the password
         parts = urlsplit(url)
-    except ValueError:  # its text repeats the password
+    if parts is None:
         msg = "the URL's host cannot be read: IPv6 addresses stand in [brackets]"
-        raise ConfigurationError(msg) from None
+        raise ConfigurationError(msg)
+    if parts.netloc.count("@") > 1:
+        _refuse("write @ inside a user's name or a password as %40")
     astray = parts.path if "@" in parts.netloc else parts.path + parts.query
     if "#" in url or "@" in astray:
         _refuse("write @, /, ? and # inside a part of the URL as %40, %2F, %3F and %23")
@@ -357,12 +377,10 @@ def _parts_of(url: Any) -> SplitResult:
 
 def _url_value(name: str, text: str) -> Any:
     """Return a URL option's text as its field's type."""
-    try:
-        if name in _URL_NUMBERS:
-            return float(text)
-        if name in _URL_INTEGERS:
-            return int(text)
-    except ValueError:
+    kind = _URL_NUMBERS.get(name) or (int if name in _URL_INTEGERS else None)
+    if kind is not None:
+        with suppress(ValueError):  # its own error would quote the text
+            return kind(text)
         _refuse(f"URL option {name!r} is not a number")
     if name in _URL_FLAGS:
         if text.lower() not in _YES | _NO:

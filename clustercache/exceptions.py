@@ -6,6 +6,7 @@
         ├── InvalidArgumentError (+ redis.DataError)    a call is wrong; nothing was sent
         │   ├── UnsupportedCommandError         names the right API
         │   └── CrossSlotError (+ redis.exceptions.ClusterCrossSlotError)
+        ├── ReplyDecodeError (+ redis.InvalidResponse, ValueError)  a reply is not text
         ├── PartialError                        a split call succeeded for some keys (`outcomes`)
         ├── DeadlineExceededError (+ redis.TimeoutError)
         │   └── OutcomeUnknownError (+ redis.ConnectionError)   it may have been applied: look first
@@ -45,6 +46,7 @@ __all__ = [
     "PartialError",
     "PlanError",
     "PoolTimeoutError",
+    "ReplyDecodeError",
     "ShardUnavailableError",
     "UnsupportedCommandError",
 ]
@@ -135,6 +137,10 @@ class NoClusterError(ClusterCacheError, base.ConnectionError):
 
 class ClosedError(ClusterCacheError, base.ConnectionError):
     """The client was closed before or during the call."""
+
+
+class ReplyDecodeError(ClusterCacheError, base.InvalidResponse, ValueError):
+    """A reply is not text in the client's encoding; its bytes are not part of the error."""
 
 
 class PartialError(ClusterCacheError):

@@ -41,6 +41,8 @@ def check_port(port: object) -> int:
     if isinstance(port, int) or (isinstance(port, str) and port.isascii() and port.isdigit()):
         number = int(port)
     if not 0 < number <= MAX_PORT:
-        msg = f"port {port!r} is not a number from 1 to {MAX_PORT}"
+        # A text may be a password: "redis://:secret" has it where the port belongs.
+        shown = f"port {port}" if isinstance(port, int) else "the port"
+        msg = f"{shown} is not a number from 1 to {MAX_PORT}"
         raise ValueError(msg)
     return number

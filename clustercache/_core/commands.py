@@ -84,10 +84,10 @@ def resolve(args: Sequence[Any]) -> tuple[CommandSpec, Sequence[Any]]:
     spec = find(text)
     if spec is None:
         words = text.split()
-        spec = find(words[0]) if len(words) > 1 else None
-        if spec is None:
-            return unknown(text), args
         args = (*words, *args[1:])
+        spec = find(words[0])
+        if spec is None:
+            return unknown(words[0]), args
     return _subcommand(spec, args) if spec.container else (spec, args)
 
 

@@ -19,7 +19,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeAlias
 
 from clustercache._core import topology
-from clustercache._core.address import Address
+from clustercache._core.address import Address, check_port
 from clustercache._core.slots import SLOT_COUNT
 from clustercache._core.topology import Claim, Node, Shard, Topology, View
 from clustercache._core.wire import ServerError
@@ -81,7 +81,7 @@ class ClusterSource:
         slots, nodes = replies
         if isinstance(slots, ServerError):
             raise slots
-        text = None if isinstance(nodes, ServerError) else _text(nodes)
+        text = nodes.decode() if isinstance(nodes, bytes) else None  # refused, or not there
         return topology.parse_view(slots, text, asked)
 
     def lead(self, answer: Answer) -> None:
@@ -240,7 +240,7 @@ def _watched(fields: dict[str, str]) -> Node:
 
 
 def _address(host: Any, port: Any) -> Address:
-    return Address(_text(host), int(port))
+    return Address(_text(host), check_port(port if isinstance(port, int) else _text(port)))
 
 
 def _fields(reply: Any) -> dict[str, str]:

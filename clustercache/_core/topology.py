@@ -18,7 +18,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from clustercache._core.address import Address
+from clustercache._core.address import Address, check_port
 from clustercache._core.slots import SLOT_COUNT
 
 if TYPE_CHECKING:
@@ -217,8 +217,8 @@ def same_cluster(
     """Return the views that speak of our cluster, and whether it was replaced by another.
 
     A view that shares no node id with the snapshot belongs to another cluster: its address was
-    given to another one meanwhile, and it is dropped, unless most of the seeds that answered say
-    so, for then the cluster itself was rebuilt.
+    given to another one meanwhile, and it is dropped, unless most of the seeds say so, for
+    then the cluster itself was rebuilt. A single seed is believed only where no view is ours.
 
     Args:
         views: What was answered, oldest first.
@@ -229,9 +229,8 @@ def same_cluster(
         return _largest_family(views), False
     known = current.ids
     ours = [view for view in views if view.ids & known]
-    strangers = [view for view in views if not view.ids & known]
-    said_by_seeds = [view for view in strangers if view.asked in seeds]
-    if len(said_by_seeds) * 2 > sum(view.asked in seeds for view in views):
+    said_by_seeds = [v for v in views if v.asked in seeds and not v.ids & known]
+    if len(said_by_seeds) * 2 > len(seeds) and (len(said_by_seeds) > 1 or not ours):
         return _largest_family(said_by_seeds), True
     return ours, False
 
@@ -283,6 +282,8 @@ def parse_view(slots: Sequence[Any], nodes: str | None, asked: Address) -> View:
         facts = parse_nodes(nodes) if nodes else {}
         for start, end, primary, *replicas in slots:
             members = [_node(entry, facts, asked) for entry in (primary, *replicas)]
+            if not 0 <= start <= end < SLOT_COUNT:
+                raise ValueError(start, end)  # noqa: TRY301 - one place turns it into ours
             first = members[0]
             shard = shards.get(first.id)
             if shard is None or not first.id:
@@ -302,7 +303,7 @@ def _node(entry: Sequence[Any], facts: dict[str, NodeFacts], asked: Address) -> 
         host = _metadata(entry).get("ip", asked.host)
     node_id = _text(entry[2]) if len(entry) > 2 else ""
     known = facts.get(node_id)
-    return Node(Address(host, int(entry[1])), node_id, known is None or known.healthy)
+    return Node(Address(host, check_port(entry[1])), node_id, known is None or known.healthy)
 
 
 def _metadata(entry: Sequence[Any]) -> dict[str, str]:

@@ -23,8 +23,12 @@ Push = hiredis.PushNotification
 ProtocolError = hiredis.ProtocolError
 pack = hiredis.pack_command
 
-_QUOTED = re.compile(r"(unknown subcommand) '[^']*'")
+# Servers quote arguments: an unknown command's first ones, a stream's key, an ACL rule. Keys and
+# values stay out of errors; what stays are names of commands.
+_QUOTED = re.compile(r"(unknown command )?'([^']*)'( command)?|(Unknown node) \S+")
 _DETAILS_OF_ARGUMENTS = ", with args beginning with"
+UNDECODABLE: Final = "UNDECODABLE"
+"""The code of the error that stands for a reply which is no text in the encoding."""
 
 
 class ServerError(Exception):
@@ -33,10 +37,21 @@ class ServerError(Exception):
     __slots__ = ("code", "text")
 
     def __init__(self, text: str) -> None:
-        # Servers quote the first arguments of an unknown command: keys and values stay out of logs.
-        self.text = _QUOTED.sub(r"\1", text.partition(_DETAILS_OF_ARGUMENTS)[0])
+        self.text = _QUOTED.sub(_name_only, text.partition(_DETAILS_OF_ARGUMENTS)[0])
         self.code = self.text.partition(" ")[0]
         super().__init__(self.text)
+
+
+def _name_only(found: re.Match[str]) -> str:
+    unknown, quoted, known, node = found.groups()
+    if unknown:
+        return f"{unknown}'{quoted.partition(' ')[0]}'"
+    return node or (found[0] if known else "'...'")
+
+
+def undecodable() -> ServerError:
+    """Return what stands for a reply that is no text in the encoding; its bytes are not kept."""
+    return ServerError(f"{UNDECODABLE} the reply is not text in the client's encoding")
 
 
 def new_reader(
@@ -91,8 +106,8 @@ def handshake(
     """
     steps: list[tuple[tuple[Any, ...], bool]] = []
     credentials: tuple[Any, ...] = ()
-    if password is not None:
-        credentials = (username or "default", password)
+    if password is not None or username:
+        credentials = (username or "default", password or "")  # a user may need no password
     if protocol >= 3:
         steps.append((("HELLO", 3, *(("AUTH", *credentials) if credentials else ())), True))
     elif credentials:

@@ -34,6 +34,7 @@ from clustercache._sync.pipeline import Pipeline
 from clustercache._sync.pool import STALE_AFTER, Stale
 from clustercache._targets import addresses_of
 from clustercache.config import RetryPolicy
+from clustercache.exceptions import InvalidArgumentError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -89,9 +90,8 @@ class Cluster(Commands):
         if config.recodes:
             self.execute_command = self._recoded  # type: ignore[method-assign]
         _clients.add(self)
-        if config.service_name is not None:
-            # The helper thread listens for as long as there is a client to help.
-            weakref.finalize(self, self._map.dismiss).atexit = False
+        # The helper thread keeps the map alive, not the client: dropped, it needs no watching.
+        weakref.finalize(self, self._map.let_go).atexit = False
 
     @classmethod
     def from_url(cls, url: str | Iterable[str], **options: Any) -> Self:
@@ -132,6 +132,7 @@ class Cluster(Commands):
             pass  # not the plain case, or no idle connection: nothing was sent
         if connection is None:
             return self._execute(args, options)
+        connection.leased = True
         now = monotonic()
         trouble: First | None = None
         try:
@@ -188,6 +189,9 @@ class Cluster(Commands):
             self._map.ensure(command.deadline)
             parts = command.parts(self._map.single)
         targets = options.get("target_nodes")
+        if targets is not None and len(parts) > 1:
+            msg = "target_nodes is for commands without keys: these go to the owners of their slots"
+            raise InvalidArgumentError(msg, command=command.spec.name)
         everywhere = command.spec.route in {Route.PRIMARIES, Route.NODES}
         if targets is not None or (everywhere and parts[0][0] == NO_SLOT):
             return self._everywhere(command, parts, targets, options)
@@ -211,13 +215,10 @@ class Cluster(Commands):
         self._map.ensure(command.deadline)
         spec = command.spec
         nodes = addresses_of(targets, spec.route, self._map.topology)
-        copies = [
-            (NO_SLOT if slot is None else slot, part[1], part[2])
-            for _, slot in nodes
-            for part in parts
-        ]
-        names = [str(address) for address, _ in nodes for _ in parts]
-        aims = [address if slot is None else None for address, slot in nodes for _ in parts]
+        (_, words, places) = parts[0]
+        copies = [(NO_SLOT if slot is None else slot, words, places) for _, slot in nodes]
+        names = [str(address) for address, _ in nodes]
+        aims = [address if slot is None else None for address, slot in nodes]
         replies, errors = self._batches.run(command, copies, aims)
         if errors:
             raise errors[0]

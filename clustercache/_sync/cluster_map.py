@@ -10,6 +10,7 @@ import logging
 import math
 import random
 import threading
+from contextlib import suppress
 from time import monotonic
 from typing import TYPE_CHECKING
 
@@ -63,7 +64,7 @@ class ClusterMap:
         self.pools: dict[Address, Pool] = {}
         self.suspicions: dict[Address, Suspicion] = {}
         self._lock = threading.RLock()
-        self._first = threading.Lock()
+        self._first = threading.RLock()
 
     # Learning ---------------------------------------------------------------------------------
 
@@ -78,10 +79,8 @@ class ClusterMap:
         if self.topology is not None:
             self.helper.listen()
             return
-        mine = False
         try:
-            mine = self._first.acquire(timeout=max(deadline - monotonic(), 0.0))
-            if not mine:
+            if not self._first.acquire(timeout=max(deadline - monotonic(), 0.0)):
                 raise _no_cluster({})
             failures: dict[Address, Exception] = {}
             while self.topology is None:
@@ -94,7 +93,8 @@ class ClusterMap:
                     _raise_if_refused(failures, self.config.db)
                     self.helper.rest(min(probe_pause(jitter()), max(left, 0)))
         finally:
-            if mine:
+            # An interrupt may come just behind the acquiring: whoever owns it lets go of it.
+            with suppress(RuntimeError):
                 self._first.release()
 
     def _refuse_if_closed(self) -> None:
@@ -203,22 +203,32 @@ class ClusterMap:
         """
         with self._lock:
             known = self.topology
-            shard = next(
-                (s for s in known.shards if self.pools.get(s.primary.address) is pool), None
-            ) if known else None  # fmt: skip
-            if shard is None or self.closed or not self._owns_slots(shard):
+            shard = self._shard_of(pool)
+            if shard is None or self.closed or known is None or shard not in known.slots:
                 return False
             if pool.suspicion is None:
                 pool.errors += 1
-                pool.suspicion = Suspicion(pool, self.discovery.witnesses(shard))
-                self.suspicions[pool.address] = pool.suspicion
+                suspicion = Suspicion(pool)
+                # Calls wait for what they find at the pool: somebody must be watching it by then.
+                self.suspicions[pool.address] = suspicion
+                pool.suspicion = suspicion
                 pool.reroute()
                 _log.warning("node_suspected node=%s", pool.address)
             self.helper.start()
         return True
 
-    def _owns_slots(self, shard: Shard) -> bool:
-        return self.topology is not None and shard in self.topology.slots
+    def _shard_of(self, pool: Pool) -> Shard | None:
+        shards = self.topology.shards if self.topology else ()
+        return next((s for s in shards if self.pools.get(s.primary.address) is pool), None)
+
+    def witnesses_of(self, pool: Pool) -> list[Address]:
+        """Return who will know a primary's successor first: its replicas, or the sentinels.
+
+        The map may learn of them only while it is suspected: a view leaves out replicas that are
+        not in sync yet.
+        """
+        shard = self._shard_of(pool)
+        return self.discovery.witnesses(shard) if shard else []
 
     def end(self, suspicion: Suspicion, *, replaced: bool) -> None:
         """End a suspicion: the node is well, or its slots have a new owner."""
@@ -226,8 +236,9 @@ class ClusterMap:
             pool = suspicion.pool
             if pool.suspicion is suspicion:
                 pool.suspicion = None
-            self.suspicions.pop(pool.address, None)
-        suspicion.over.set()
+            suspicion.over.set()
+            if self.suspicions.get(pool.address) is suspicion:
+                del self.suspicions[pool.address]
         if replaced:
             pool.flush()
             pool.wake()
@@ -248,9 +259,9 @@ class ClusterMap:
         for pool in pools.values():
             pool.retire()
 
-    def dismiss(self) -> None:
-        """End what would go on without a client that nobody closed."""
-        self.helper.dismiss()
+    def let_go(self) -> None:
+        """Let the helper thread end by itself: the client is gone."""
+        self.helper.let_go()
 
     def after_fork(self) -> None:
         """Start anew in a child: own locks, own sockets; the parent's are only closed."""
@@ -258,7 +269,7 @@ class ClusterMap:
             pool.abandon()
         known = self.topology
         closed, self.closed = self.closed, False
-        self._lock, self._first = threading.RLock(), threading.Lock()
+        self._lock, self._first = threading.RLock(), threading.RLock()
         self.helper = Helper(self)
         self.suspicions, self.pools = {}, {}
         if known is not None:

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from clustercache._core import wire
 from clustercache._core.wire import INCOMPLETE, ServerError
+from clustercache._sync.dial import connect, tune
 
 if TYPE_CHECKING:
     import ssl
@@ -81,6 +82,7 @@ class Connection:
 
     __slots__ = (
         "__weakref__",
+        "_decodes",
         "_patience_ms",
         "_poll_in",
         "_polls",
@@ -89,6 +91,7 @@ class Connection:
         "address",
         "closed",
         "idle_since",
+        "leased",
         "patience",
     )
 
@@ -119,11 +122,13 @@ class Connection:
         deadline = monotonic() + limit
         self.address = address
         self.closed = False
+        self.leased = True
+        self._decodes = config.decode_responses
         encoding = config.encoding if config.decode_responses else None
         self._reader = wire.new_reader(encoding, config.encoding_errors, broken=NoReply)
-        self._sock = sock or _connect(address, limit)
+        self._sock = sock or self._reach(limit)
         try:
-            _tune(self._sock, keepalive=config.socket_keepalive)
+            tune(self._sock, keepalive=config.socket_keepalive)
             if tls is not None and sock is None:
                 name = config.tls and config.tls.server_name
                 self._sock = tls.wrap_socket(self._sock, server_hostname=name or address.host)
@@ -142,6 +147,13 @@ class Connection:
             self.close()
             raise
         self.idle_since = monotonic()
+
+    def _reach(self, seconds: float) -> socket.socket:
+        try:
+            return connect(self.address, seconds)
+        except (OSError, UnicodeError) as error:
+            msg = f"cannot connect: {_reason(error)}"
+            raise NotSent(msg, silent=isinstance(error, TimeoutError)) from error
 
     @staticmethod
     def handshake_steps(config: ClusterConfig) -> list[tuple[tuple[Any, ...], bool]]:
@@ -200,7 +212,10 @@ class Connection:
             if sent < len(data):
                 self.send(data[sent:], deadline)
         self.receive()
-        reply = self._reader.gets()
+        try:
+            reply = self._reader.gets()
+        except UnicodeError:
+            return wire.undecodable()
         if reply is INCOMPLETE or type(reply) is wire.Push:
             return self._whole(reply, deadline)
         return reply
@@ -296,7 +311,16 @@ class Connection:
     def _gets(self, *, decode: bool) -> Callable[[], Any]:
         # Half of what gets() costs with an argument is the argument.
         gets: Callable[..., Any] = self._reader.gets
+        if decode and self._decodes:
+            return self._decoded
         return gets if decode else partial(gets, False)  # noqa: FBT003 - hiredis has no name for it
+
+    def _decoded(self) -> Any:
+        """Return what gets() does, or the error that stands for text that is none."""
+        try:
+            return self._reader.gets()
+        except UnicodeError:  # the reader is in step all the same
+            return wire.undecodable()
 
     def _wait_readable(self) -> None:
         if not self._poll_in.poll(self._patience_ms):
@@ -355,42 +379,6 @@ class Connection:
         if isinstance(reply, ServerError):
             raise reply
         return reply
-
-
-def _connect(address: Address, timeout: float) -> socket.socket:
-    """Connect to the first of a name's addresses that takes it, all within `timeout` seconds."""
-    deadline = monotonic() + timeout
-    try:
-        places = socket.getaddrinfo(address.host, address.port, type=socket.SOCK_STREAM)
-    except (OSError, UnicodeError) as error:
-        raise NotSent(f"cannot connect: {_reason(error)}") from error
-    last: OSError = TimeoutError("timed out")
-    for number, (family, kind, protocol, _, where) in enumerate(places):
-        left = (deadline - monotonic()) / (len(places) - number)
-        sock = socket.socket(family, kind, protocol)
-        try:
-            sock.settimeout(max(left, 0.001))
-            sock.connect(where)
-        except OSError as error:
-            sock.close()
-            last = error
-        except BaseException:
-            sock.close()
-            raise
-        else:
-            return sock
-    silent = isinstance(last, TimeoutError)
-    raise NotSent(f"cannot connect: {_reason(last)}", silent=silent) from last
-
-
-def _tune(sock: socket.socket, *, keepalive: bool) -> None:
-    # A connect to a dead port of the ephemeral range can meet itself and answer its own PING.
-    if sock.getsockname() == sock.getpeername():
-        msg = "cannot connect: nobody listens there"
-        raise ConnectionRefusedError(msg)
-    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    if keepalive:
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
 
 
 def _reason(error: BaseException) -> str:

@@ -1,4 +1,4 @@
-"""A connect, and a TLS handshake, that are driven without waiting."""
+"""How a node is reached: within a time or, for probes, driven without waiting."""
 
 from __future__ import annotations
 
@@ -10,6 +10,52 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from clustercache._core.address import Address
+
+
+def connect(address: Address, seconds: float) -> socket.socket:
+    """Return a socket that is connected to the first of a name's addresses that takes it.
+
+    Args:
+        address: Where to; a host name is looked up now.
+        seconds: For all of its addresses together.
+
+    Raises:
+        OSError, UnicodeError: The name is unknown, or nobody is there.
+        TimeoutError: Nobody answered in time.
+    """
+    deadline = monotonic() + seconds
+    places = socket.getaddrinfo(address.host, address.port, type=socket.SOCK_STREAM)
+    last: OSError = TimeoutError("timed out")
+    for number, (family, kind, protocol, _, where) in enumerate(places):
+        left = (deadline - monotonic()) / (len(places) - number)
+        sock = socket.socket(family, kind, protocol)
+        try:
+            sock.settimeout(max(left, 0.001))
+            sock.connect(where)
+        except OSError as error:
+            sock.close()
+            last = error
+        except BaseException:
+            sock.close()
+            raise
+        else:
+            return sock
+    raise last
+
+
+def tune(sock: socket.socket, *, keepalive: bool) -> None:
+    """Send at once what is written, and refuse a connection with itself.
+
+    Raises:
+        ConnectionRefusedError: A connect to a dead port of the ephemeral range met itself, and
+            would answer its own PING.
+    """
+    if sock.getsockname() == sock.getpeername():
+        msg = "cannot connect: nobody listens there"
+        raise ConnectionRefusedError(msg)
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    if keepalive:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
 
 
 class Dial:

@@ -85,11 +85,11 @@ class Discovery:
             return self.sentinels
         return refresh.whom_to_ask(known, hints, self._config.seeds, order)
 
-    def witnesses(self, shard: Shard) -> tuple[Address, ...]:
+    def witnesses(self, shard: Shard) -> list[Address]:
         """Return who will know the successor of a shard's primary first."""
         if self.sentinel is not None:
-            return tuple(self.sentinels)
-        return tuple(node.address for node in shard.replicas)
+            return self.sentinels
+        return [node.address for node in shard.replicas]
 
     def view_probe(self, address: Address) -> ViewProbe:
         """Return a probe that asks a witness."""

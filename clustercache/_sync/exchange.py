@@ -89,14 +89,21 @@ class Share:
                 cluster_map.suspect(pool)
             self.outcomes = self._broken_off(error)
 
-    def go_on(self, connection: Connection, trouble: NotSent | NoReply | Silent) -> None:
+    def go_on(
+        self,
+        connection: Connection,
+        trouble: NotSent | NoReply | Silent,
+        cluster_map: ClusterMap,
+        deadline: float,
+    ) -> None:
         """Take over a lease on which the only command was sent, and what came of it first."""
         self._connection = connection
         if isinstance(trouble, NotSent):
             self._give_up(Trouble.BROKEN_OFF)
         elif isinstance(trouble, NoReply):
-            self.pool.flush()
-            self._give_up(Trouble.NO_REPLY)
+            self._lost()
+        else:
+            self._was_silent(cluster_map, deadline, cluster_map.config.patience)
 
     def _broken_off(self, error: NotSent) -> list[Any]:
         """Tell commands that went out whole, and may be executed, from those that did not."""
@@ -122,23 +129,29 @@ class Share:
         """Read replies until all are there, the node has been silent, or the connection is lost."""
         connection = self._connection
         assert connection is not None  # noqa: S101 - only shares that were written are read
-        usual, left = cluster_map.config.socket_timeout, max(deadline - monotonic(), 0.001)
+        left = max(deadline - monotonic(), 0.001)
         try:
-            connection.set_patience(min(usual, left))
+            connection.set_patience(min(cluster_map.config.socket_timeout, left))
             connection.read_many(
                 len(self.data), deadline, self.outcomes, decode=decode, ready=ready
             )
         except NoReply:
-            # What is idle was cut off, too: nothing more is to be lost on it.
-            self.pool.flush()
-            self._give_up(Trouble.NO_REPLY)
+            self._lost()
         except Silent:
-            if monotonic() >= deadline:
-                self._give_up(Trouble.EXPIRED_UNANSWERED)
-            elif left < usual:
-                return  # the deadline is near, which says nothing of the node
-            elif not cluster_map.suspect(self.pool) and self._follows_map:
-                self._give_up(Trouble.NO_REPLY)  # it lost its slots while it was silent
+            self._was_silent(cluster_map, deadline, left)
+
+    def _lost(self) -> None:
+        # What is idle was cut off, too: nothing more is to be lost on it.
+        self.pool.flush()
+        self._give_up(Trouble.NO_REPLY)
+
+    def _was_silent(self, cluster_map: ClusterMap, deadline: float, waited: float) -> None:
+        if monotonic() >= deadline:
+            self._give_up(Trouble.EXPIRED_UNANSWERED)
+        elif waited < cluster_map.config.socket_timeout:
+            return  # the deadline is near, which says nothing of the node
+        elif not cluster_map.suspect(self.pool) and self._follows_map:
+            self._give_up(Trouble.NO_REPLY)  # it lost its slots while it was silent
 
     def _give_up(self, trouble: Trouble) -> None:
         missing = len(self.data) - len(self.outcomes)

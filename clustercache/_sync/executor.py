@@ -17,6 +17,7 @@ from clustercache._failures import failure
 from clustercache._limits import jitter
 from clustercache._request import Failed, merged
 from clustercache._sync.exchange import NOT_TRIED, Share, exchange, finish
+from clustercache._sync.health import Crowded
 from clustercache._sync.pool import Stale
 
 if TYPE_CHECKING:
@@ -116,10 +117,11 @@ class Executor:
             suspicion = pool.suspicion  # the helper may end it meanwhile
             if suspicion is None:
                 return pool
+            self._map.helper.start()  # whoever began to doubt the node may have been interrupted
             try:
                 most = self._map.config.max_waiting
                 over = suspicion.wait(deadline - monotonic(), most)
-            except OverflowError:
+            except Crowded:
                 return Failed(Event(Trouble.CROWDED, pool.address))
             if not over:
                 return Failed(Event(Trouble.EXPIRED, pool.address))
@@ -148,7 +150,7 @@ class Executor:
                 pool.discard(connection)
             return self._attempt(request, None, asking=False)
         share = Share(pool, [request.data])
-        share.go_on(connection, error)
+        share.go_on(connection, error, self._map, request.command.deadline)
         finish(self._map, [share], request.command.deadline)
         return share.outcomes[0]
 

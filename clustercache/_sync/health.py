@@ -6,21 +6,23 @@ import threading
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from clustercache._core.address import Address
     from clustercache._sync.pool import Pool
+
+
+class Crowded(Exception):  # noqa: N818 - an event; the shell raises ShardUnavailableError from it
+    """As many callers as may wait for a node do."""
 
 
 class Suspicion:
     """One suspected primary. `over` is set when it answers again or owns no slots any more."""
 
-    __slots__ = ("_lock", "_waiting", "over", "pool", "witnesses")
+    __slots__ = ("_lock", "_waiting", "over", "pool")
 
-    def __init__(self, pool: Pool, witnesses: tuple[Address, ...]) -> None:
-        """Begin: `witnesses` are the replicas or sentinels, who will know its successor first."""
+    def __init__(self, pool: Pool) -> None:
+        """Begin to doubt the node of `pool`."""
         self.pool = pool
-        self.witnesses = witnesses
         self.over = threading.Event()
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         self._waiting = 0
 
     def wait(self, seconds: float, most: int) -> bool:
@@ -31,11 +33,11 @@ class Suspicion:
             most: How many callers may wait at a time.
 
         Raises:
-            OverflowError: As many wait already.
+            Crowded: As many wait already.
         """
         with self._lock:
             if self._waiting >= most:
-                raise OverflowError
+                raise Crowded
             self._waiting += 1
         try:
             return self.over.wait(max(seconds, 0.0))

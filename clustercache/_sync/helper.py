@@ -48,7 +48,7 @@ class Helper:
         """Start nothing yet."""
         self._map = cluster_map
         self._policy = RefreshPolicy()
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         self._wake = threading.Event()
         self._thread: threading.Thread | None = None
         self._last: threading.Thread | None = None
@@ -96,12 +96,6 @@ class Helper:
         if announcements is not None:
             announcements.ring()
 
-    def dismiss(self) -> None:
-        """Let the thread end by itself: nobody is left that it could help."""
-        self._stopping = True  # without a lock: the collector calls this, whatever is held
-        self._wake.set()
-        self._ring()
-
     def stop(self) -> threading.Thread | None:
         """End the thread and wait for it; `start` is refused from now on.
 
@@ -114,9 +108,17 @@ class Helper:
             thread = self._last
         self._wake.set()
         self._ring()
-        if thread is not None and thread is not threading.current_thread():
+        if thread is None or thread.ident is None:
+            return None  # an exception kept it from starting
+        if thread is not threading.current_thread():
             thread.join()
         return thread
+
+    def let_go(self) -> None:
+        """End the thread without waiting for it: nobody will ask the map any more."""
+        # A finalizer may run anywhere, also where this thread holds a lock: it takes none.
+        self._stopping = True
+        self._ring()
 
     def resume(self) -> None:
         """Allow `start` again, and start if there is work; a closed client stays closed."""
@@ -200,15 +202,17 @@ class Helper:
             self._map.adopt(views)
         # A replica that follows a node which nobody knows yet says no more than one that is silent.
         if (not views or self._map.single) and monotonic() - self._refreshed > _LONELY:
-            self._policy.want(*suspicion.witnesses)
+            with self._lock:
+                self._policy.want(*self._map.witnesses_of(suspicion.pool))
         if not suspicion.over.is_set() and life.is_well(0.0):
             self._map.end(suspicion, replaced=False)
 
     def _view_probes(self, suspicion: Suspicion) -> list[ViewProbe]:
-        for address in suspicion.witnesses:
+        witnesses = self._map.witnesses_of(suspicion.pool)
+        for address in witnesses:
             if address not in self._views:
                 self._views[address] = self._map.discovery.view_probe(address)
-        return [self._views[address] for address in suspicion.witnesses]
+        return [self._views[address] for address in witnesses]
 
 
 def _view_of(probe: ViewProbe) -> Answer | None:

@@ -48,6 +48,7 @@ class Pool:
         "_changed",
         "_config",
         "_everyone",
+        "_lock",
         "_opening",
         "_target",
         "_tls",
@@ -88,15 +89,18 @@ class Pool:
         self._config = config
         self._tls = tls
         self._target = target or address
-        self._changed = threading.Condition(threading.Lock())
-        self._opening = 0
+        # A signal handler may use the client while its thread is in here. The lock is taken by
+        # itself, for Condition's own methods can be interrupted between taking and returning.
+        self._lock = threading.RLock()
+        self._changed = threading.Condition(self._lock)
+        self._opening: set[object] = set()
         # Weak, so that a lease which an exception made its owner lose frees its place.
         self._everyone: weakref.WeakSet[Connection] = weakref.WeakSet()
 
     @property
     def size(self) -> int:
         """How many connections are open or being opened."""
-        return len(self._everyone) + self._opening
+        return len(self._everyone) + len(self._opening)
 
     def stats(self) -> dict[str, Any]:
         """Return what happened here; see `Cluster.stats`."""
@@ -130,29 +134,32 @@ class Pool:
                 continue
             idle = monotonic() - connection.idle_since
             if not (peek or idle > STALE_AFTER) or not connection.is_stale():
+                connection.leased = True
                 return connection
             self.discard(connection)
 
     def _open_or_wait(self, deadline: float) -> Connection | None:
-        with self._changed:
-            if self.retired:
-                raise Retired
-            if self.size >= self._config.max_connections:
-                if self.suspicion is not None:
-                    raise Doubted
-                self._wait(deadline)
-                return None
-            self._opening += 1
+        place = object()
         try:
+            with self._lock:
+                if self.retired:
+                    raise Retired
+                if self.size >= self._config.max_connections:
+                    if self.suspicion is not None:
+                        raise Doubted
+                    self._wait(deadline)
+                    return None
+                self._opening.add(place)
             limit = min(self._config.socket_connect_timeout, max(deadline - monotonic(), 0.001))
             connection = Connection(self._target, self._config, tls=self._tls, timeout=limit)
-            with self._changed:
+            with self._lock:
                 self._everyone.add(connection)
+            return connection
         finally:
-            with self._changed:
-                self._opening -= 1
-                self._changed.notify()
-        return connection
+            with self._lock:
+                if place in self._opening:
+                    self._opening.remove(place)
+                    self._changed.notify()
 
     def _wait(self, deadline: float) -> None:
         left = deadline - monotonic()
@@ -166,7 +173,15 @@ class Pool:
             self.waiting -= 1
 
     def release(self, connection: Connection, now: float) -> None:
-        """Take back a connection that is in step with its server; `now` is monotonic."""
+        """Take back a connection that is in step with its server; `now` is monotonic.
+
+        Raises:
+            RuntimeError: It was given back already: somebody else may have it by now.
+        """
+        if not connection.leased:
+            msg = "a connection was given back twice: an error in the code"
+            raise RuntimeError(msg)
+        connection.leased = False
         connection.idle_since = now
         self.idle.append(connection)
         if self.waiting:
@@ -177,13 +192,13 @@ class Pool:
     def discard(self, connection: Connection) -> None:
         """Close a leased connection instead of giving it back."""
         connection.close()
-        with self._changed:
+        with self._lock:
             self._everyone.discard(connection)
         self._notify()
 
     def _notify(self) -> None:
         if self.waiting:
-            with self._changed:
+            with self._lock:
                 self._changed.notify()
 
     def flush(self) -> None:
@@ -197,14 +212,14 @@ class Pool:
 
     def wake(self) -> None:
         """End what every lease of this pool waits for."""
-        with self._changed:
+        with self._lock:
             everyone = list(self._everyone)
         for connection in everyone:
             connection.wake()
 
     def reroute(self) -> None:
         """Let those who wait for a connection look again at what they wait for."""
-        with self._changed:
+        with self._lock:
             self._changed.notify_all()
 
     def retire(self) -> None:

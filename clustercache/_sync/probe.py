@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from clustercache._core import wire
 from clustercache._core.decisions import Trouble, classify
+from clustercache._core.sources import CLUSTER
 from clustercache._core.wire import ServerError
 from clustercache._sync.connection import Connection, NoReply, NotSent, Silent
 from clustercache._sync.dial import Dial
@@ -24,7 +25,7 @@ _PING = (("PING",),)
 _READ_TIME = 0.05
 """Seconds for the rest of replies that have begun to come."""
 _GRACE = 1.0
-"""Seconds that a dial gets beyond socket_connect_timeout, before it is begun anew."""
+"""Seconds that a dial or an answer gets beyond socket_connect_timeout, before a new connection."""
 
 
 def for_probes(config: ClusterConfig) -> ClusterConfig:
@@ -36,12 +37,13 @@ class Probe:
     """One question to one node, asked again and again on one connection, one at a time."""
 
     __slots__ = (
-        "_asked",
+        "_asked_at",
         "_config",
         "_connection",
         "_dial",
         "_expected",
         "_question",
+        "_replies",
         "_tls",
         "address",
     )
@@ -61,7 +63,8 @@ class Probe:
         self._dial: Dial | None = None
         self._connection: Connection | None = None
         self._expected = 0
-        self._asked = False
+        self._replies: list[Any] = []
+        self._asked_at: float | None = None
 
     def ask(self, seconds: float) -> bool:
         """Send the question unless it is outstanding; tell whether the node took it.
@@ -72,8 +75,10 @@ class Probe:
         Args:
             seconds: How long a new connection may take at first; later calls do not wait for it.
         """
-        if self._asked:
-            return True
+        if self._asked_at is not None:
+            if monotonic() - self._asked_at < self._config.socket_connect_timeout + _GRACE:
+                return True
+            self.close()  # a host that lost its power forgot this connection
         try:
             data = wire.pack_many(self._question)
             self._expected = len(self._question)
@@ -88,7 +93,7 @@ class Probe:
         except (NotSent, OSError):
             self.close()
             return False
-        self._asked = True
+        self._asked_at = monotonic()
         return True
 
     def _connect(self, seconds: float) -> Connection | None:
@@ -116,15 +121,17 @@ class Probe:
         """Return the replies to the question, or None if they have not all come in `timeout`."""
         if self._connection is None or not self._connection.readable(timeout):
             return None
-        replies: list[Any] = []
+        replies = self._replies
         patience = max(timeout, _READ_TIME)
         try:
             self._connection.set_patience(patience)
             self._connection.read_many(self._expected, monotonic() + patience, replies)
-        except (NoReply, Silent):
+        except Silent:
+            return None  # a large reply, and more of it to come
+        except NoReply:
             self.close()
             return None
-        self._asked = False
+        self._asked_at, self._replies = None, []
         return replies[-len(self._question) :]
 
     def close(self) -> None:
@@ -135,7 +142,7 @@ class Probe:
             self._dial.close()
         self._connection = None
         self._dial = None
-        self._asked = False
+        self._asked_at, self._replies = None, []
 
 
 class LifeProbe(Probe):
@@ -167,13 +174,13 @@ class ViewProbe(Probe):
         config: ClusterConfig,
         tls: ssl.SSLContext | None,
         *,
-        source: Source,
-        known_as: Address,
+        source: Source = CLUSTER,
+        known_as: Address | None = None,
     ) -> None:
-        """Open nothing yet; `known_as` is the node's address in the topology."""
+        """Open nothing yet; `known_as` is the node's address in the topology, if another."""
         super().__init__(address, config, tls, source.question)
         self._source = source
-        self._known_as = known_as
+        self._known_as = known_as or address
 
     def view(self, timeout: float) -> Answer | None:
         """Return the node's view, or None if there is none (yet).

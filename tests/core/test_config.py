@@ -197,6 +197,13 @@ MISTAKES = {
     "a verification mode that does not exist": ("rediss://h", {"ssl_cert_reqs": "nonsense"}),
     "a fragment, which means an unescaped #": ("redis://h#x", {}),
     "a host with a space": ("redis://a b:7000", {}),
+    "an error handler that does not exist": ("redis://h", {"encoding_errors": "nonsense"}),
+    "a wait of weeks": ("redis://h", {"deadline": 1e9}),
+    "a truth that is none": ("redis://h", {"decode_responses": "no"}),
+    "TLS as a word": ("redis://h", {"ssl": "yes"}),
+    "TLS forbidden by an option": ("rediss://h", {"ssl": False}),
+    "an IPv6 address without brackets": ("redis://fe80::1", {}),
+    "two ports": ("redis://h:1:2", {}),
 }
 
 
@@ -213,12 +220,18 @@ def test_what_cannot_be_meant_is_refused_too(url, options):
         f"redis://:{SECRET}#x@h:1",
         f"redis://:{SECRET}?x@h:1",
         f"redis://:{SECRET}@\u2100",
+        f"redis://:{SECRET}",
+        f"redis://user:{SECRET}",
+        f"redis://user@{SECRET}@h",
+        f"redis://h?db={SECRET}",
+        f"redis://h?addr=:{SECRET}@i",
     ],
 )
 def test_an_unescaped_password_is_not_repeated_by_the_error(url):
     with pytest.raises(ConfigurationError) as caught:
         from_url(url)
     assert SECRET not in str(caught.value)
+    assert SECRET not in repr(caught.value.__context__)
 
 
 @pytest.mark.parametrize("options", [{}, {"db": "x"}, {"deadline": -1}, {"nonsense": SECRET}])

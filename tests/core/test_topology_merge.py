@@ -145,6 +145,18 @@ def test_a_majority_of_the_seeds_that_answered_replaces_a_rebuilt_cluster():
     assert [one.asked.host for one in kept] == ["s1", "s2"]
 
 
+def test_a_single_seed_whose_address_another_cluster_got_takes_nothing_over():
+    seed = frozenset({address("s1")})
+    kept, replaced = same_cluster([stranger("s1"), ours("b")], OURS, seed)
+    assert not replaced
+    assert [one.asked.host for one in kept] == ["b"]
+    assert same_cluster([stranger("s1")], OURS, seed)[1], "nobody of ours is left: it was rebuilt"
+
+
+def test_seeds_that_did_not_answer_count_against_a_majority():
+    assert same_cluster([stranger("s1")], OURS, SEEDS) == ([], False)
+
+
 def test_half_of_the_seeds_is_no_majority():
     kept, replaced = same_cluster([stranger("s1"), ours("s2")], OURS, SEEDS)
     assert not replaced

@@ -190,3 +190,19 @@ def test_a_lookup_costs_the_same_in_a_large_cluster():
     assert type(known.slots) is list
     assert len(known.slots) == SLOTS
     assert len(known.nodes) == 1000
+
+
+@pytest.mark.parametrize(
+    "claim",
+    [
+        (0, 16384, ["h", 7000, "a"]),
+        (-1, 5, ["h", 7000, "a"]),
+        (6, 5, ["h", 7000, "a"]),
+        (0, 5, ["h", 0, "a"]),
+        (0, 5, ["h", 65536, "a"]),
+        (0, 10**12, ["h", 7000, "a"]),
+    ],
+)
+def test_slots_and_ports_that_cannot_be_are_no_view(claim):
+    with pytest.raises(ValueError, match="unknown form"):
+        parse_view([list(claim)], None, ASKED)

@@ -97,6 +97,35 @@ def test_the_arguments_that_a_server_quotes_are_cut_off():
     assert "secret" not in "".join(map(str, error.args))
 
 
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        (
+            "ERR unknown command 'FOO k3y', with args beginning with: ''",
+            "ERR unknown command 'FOO'",
+        ),
+        ("ERR unknown subcommand 'k3y'. Try CLIENT HELP.", "ERR unknown subcommand '...'. Try"),
+        ("NOGROUP No such key 'k3y' or consumer group 'k3y' in", "No such key '...' or consumer"),
+        ("ERR Error in ACL SETUSER modifier '>k3y': Syntax error", "modifier '...': Syntax"),
+        ("ERR Unknown node k3y", "ERR Unknown node"),
+        ("NOPERM User app has no permissions to run the 'get' command", "run the 'get' command"),
+    ],
+)
+def test_what_a_server_quotes_stays_out_of_its_error_but_for_names_of_commands(text, shown):
+    error = ServerError(text)
+    assert shown in error.text
+    assert "k3y" not in error.text
+
+
+def test_a_reply_that_is_not_text_is_an_error_without_its_bytes():
+    error = wire.undecodable()
+    assert error.code == wire.UNDECODABLE
+
+
+def test_a_user_without_a_password_is_sent_all_the_same():
+    assert steps(username="app")[0] == (("HELLO", 3, "AUTH", "app", ""), True)
+
+
 def test_what_is_not_resp_is_a_protocol_error():
     with pytest.raises(wire.ProtocolError):
         parse(b"HTTP/1.1 400 Bad Request\r\n")

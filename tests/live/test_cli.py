@@ -2,71 +2,17 @@
 
 from __future__ import annotations
 
-import contextlib
-import dataclasses
 import json
-import os
-import signal
 import subprocess
 import sys
-import time
-from pathlib import Path
 
 import pytest
-from click.testing import CliRunner
 
 from clustercache._core.slots import key_slot
-from clustercache.cli.demo.story import Story
-from clustercache.cli.demo.summary import Summary
-from clustercache.cli.group import commands
 from clustercache.localcluster import LocalCluster
-from tests.clusters import is_alive
+from tests.live.cli_runs import ROOT, run, started
 
 pytestmark = pytest.mark.live
-ROOT = Path(__file__).parents[2]
-URLS = {"CLUSTERCACHE_URL": "", "VALKEY_URL": "", "REDIS_URL": ""}
-
-
-def run(*args, text=None, **environment):
-    """Run a command in this process, where no cluster is named by the environment."""
-    words = [str(arg) for arg in args]
-    return CliRunner().invoke(commands, words, input=text, env={**URLS, **environment})
-
-
-@contextlib.contextmanager
-def started(*args, **environment):
-    """Run a command as a process of its own."""
-    with subprocess.Popen(
-        [sys.executable, "-m", "clustercache.cli", *args],
-        env={**os.environ, "PYTHONPATH": str(ROOT), **environment},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    ) as process:
-        try:
-            yield process
-        finally:
-            process.kill()
-
-
-def family(process):
-    """The processes below one: the supervisor, and its servers."""
-    parents = {}
-    for stat in Path("/proc").glob("[0-9]*/stat"):
-        with contextlib.suppress(OSError):  # gone meanwhile
-            parents[int(stat.parent.name)] = int(stat.read_text().rpartition(")")[2].split()[1])
-    found = {process.pid}
-    for _ in range(3):
-        found |= {pid for pid, parent in parents.items() if parent in found}
-    return found - {process.pid}
-
-
-def lines_until(process, text):
-    """Read what a process prints until a line with `text`."""
-    lines = []
-    while not lines or (lines[-1] and text not in lines[-1]):
-        lines.append(process.stdout.readline())
-    return "".join(lines)
 
 
 def other_owner(cluster, key):
@@ -88,10 +34,10 @@ def url(cluster):
     [
         (["check"], "which cluster? Give --url, or set CLUSTERCACHE_URL"),
         (["info", "--url", "http://h"], "unknown URL scheme 'http'"),
-        (["check", "--url", "redis://h:70000"], "port '70000' is not a number from 1 to 65535"),
+        (["check", "--url", "redis://h:70000"], "the port is not a number from 1 to 65535"),
         (["check", "--url", "redis://h", "--password-env", "NOT_THERE"], "has no NOT_THERE"),
         (["create"], "Missing argument 'NODE...'"),
-        (["create", "h:0"], "port '0'"),
+        (["create", "h:0"], "the port is not a number"),
         (["up", "--primaries", "0"], "--primaries"),
         (["up", "--port", "60000"], "--port"),
         (["up", "--server", "redis-1.0"], "no redis-1.0 server found"),
@@ -310,95 +256,3 @@ def test_create_says_what_is_wrong_with_the_nodes(cluster):
     nodes = [str(node.address) for node in cluster.nodes]
     few = run("create", *nodes[:2], "--yes")
     assert (few.exit_code, few.output.count("Error: ")) == (1, 1)
-
-
-# up ------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_up_prints_a_url_that_works_and_leaves_nothing(number):
-    with started("up", "--primaries", "3", "--replicas", "0", "--json") as process:
-        told = json.loads(process.stdout.readline())
-        assert [node["role"] for node in told["nodes"]] == ["primary"] * 3
-        assert run("exec", "--url", told["url"], "SET", "k", "v").exit_code == 0
-        servers = family(process)
-        assert len(servers) == 4  # and the supervisor
-        process.send_signal(number)
-        out, err = process.communicate(timeout=20)
-    assert (process.returncode, out, err) == (0, "", "")
-    assert not any(map(is_alive, servers))
-    assert not Path(told["directory"]).exists()
-
-
-def test_up_shows_a_table():
-    with started("up", "--primaries", "1", "--replicas", "1") as process:
-        lines = lines_until(process, "url ").splitlines()
-        process.send_signal(signal.SIGINT)
-        process.communicate(timeout=20)
-    first, second = lines[1].split(), lines[2].split()
-    assert lines[0].split() == ["node", "role", "slots", "primary", "pid"]
-    assert first[1:4] == ["primary", "0-16383", "-"]
-    assert second[1:4] == ["replica", "-", first[0]]
-    assert lines[-1] == f"url     redis://{first[0]}?addr={second[0]}"
-
-
-# demo ----------------------------------------------------------------------------------------
-
-
-def test_the_demo_tells_its_story_and_no_operation_fails():
-    began = time.monotonic()
-    with started("demo", PYTHONUNBUFFERED="1") as process:
-        out = lines_until(process, "is back, as a replica")
-        servers = family(process)
-        rest, err = process.communicate(timeout=60)
-        out += rest
-    assert len(servers) == 7  # six servers, the one that was killed among them, and the supervisor
-    assert (process.returncode, err) == (0, ""), out + err
-    assert time.monotonic() - began < 40
-    assert "\x1b" not in out
-    for scene in ("Six servers start", "They become a cluster", "Keys spread", "A redirect"):
-        assert scene in out
-    events = ["SIGKILL to", "was promoted", "serve again", "started again", "is back, as a replica"]
-    assert [out.find(event) for event in events] == sorted(out.find(event) for event in events)
-    assert all(event in out for event in events)
-    figures = dict(line.rsplit("  ", 1) for line in summary_lines(out))
-    assert figures["failed in the application"] == "0"
-    assert int(figures["operations"].replace(",", "")) > 1000
-    assert figures["promoted to first success"].endswith("s")
-    assert out.endswith("No operation failed.\n")
-    assert not any(map(is_alive, servers))
-
-
-def summary_lines(out):
-    """The label and the figure of each line of the demo's last table, two spaces between them."""
-    rows = out.partition("What was measured")[2].splitlines()[1:10]
-    for row in rows:
-        label, figure = [part for part in row.strip().split("  ") if part.strip()][:2]
-        yield f"{label.strip()}  {figure.strip()}"
-
-
-@pytest.mark.parametrize("after", ["", "They become a cluster", "SIGKILL to"])
-def test_an_interrupted_demo_ends_its_servers(after):
-    with started("demo", PYTHONUNBUFFERED="1") as process:
-        if after:
-            lines_until(process, after)
-        else:
-            while len(family(process)) < 3:
-                time.sleep(0.02)
-        servers = family(process)
-        process.send_signal(signal.SIGINT)
-        _, err = process.communicate(timeout=20)
-    assert (process.returncode, err) == (1, "Error: interrupted; the servers were ended\n")
-    assert not any(map(is_alive, servers))
-
-
-@pytest.mark.parametrize(
-    ("failed", "twice", "code"), [(0, 0, 0), (1, 0, 1), (0, 1, 1)], ids=["well", "failed", "twice"]
-)
-def test_the_demo_exits_with_1_when_an_operation_failed(monkeypatch, failed, twice, code):
-    names = {field.name: 0 for field in dataclasses.fields(Summary)}
-    measured = {**names, "failed": failed, "applied_twice": twice, "errors": ()}
-    monkeypatch.setattr(Story, "tell", lambda *_: Summary(**measured))
-    result = run("demo", "--json")
-    assert result.exit_code == code
-    assert json.loads(result.stdout) == {"ok": not code, **measured, "errors": []}

@@ -14,6 +14,7 @@ from clustercache.exceptions import (
     DeadlineExceededError,
     OutcomeUnknownError,
     PartialError,
+    ReplyDecodeError,
 )
 from clustercache.testing import (
     FakeCluster,
@@ -74,6 +75,36 @@ def test_a_half_that_is_silent_may_be_applied(fake, client):
         client.mset({FIRST: SECRET, OTHER: SECRET})
     assert kinds(caught.value.outcomes) == {FIRST: True, OTHER: DeadlineExceededError}
     assert caught.value.outcomes[OTHER].applied == "maybe"
+
+
+def test_where_all_parts_failed_the_one_that_may_be_applied_is_told(fake, client):
+    fake.owner(FIRST).on("MSET", OOM)
+    fake.owner(OTHER).on("MSET", silence())
+    with pytest.raises(DeadlineExceededError) as caught:
+        client.mset({FIRST: SECRET, OTHER: SECRET})
+    assert caught.value.applied == "maybe"
+
+
+def test_where_all_parts_failed_one_of_them_in_part_it_is_a_partial_error(fake, client):
+    half_moved(fake)
+    fake.owner(OTHER).on(f"MSET {OTHER}", OOM)
+    with pytest.raises(PartialError) as caught:
+        client.mset({FIRST: SECRET, SECOND: SECRET, OTHER: SECRET})
+    assert kinds(caught.value.outcomes)[FIRST] is True
+    assert caught.value.applied == "maybe"
+
+
+@pytest.mark.parametrize("keys", [("bar",), ("bar", "foo")], ids=["direct", "split"])
+def test_a_reply_that_is_not_text_names_the_place_and_never_the_value(fake, keys):
+    node = fake.owner("bar")
+    with Cluster.from_url(fake.url, decode_responses=True) as decoding:
+        decoding.mset({"bar": SECRET.encode() + b"\xff", "foo": "1"})
+        with pytest.raises(ReplyDecodeError) as caught:
+            decoding.mget(*keys) if len(keys) > 1 else decoding.get(*keys)
+        assert node.address in str(caught.value)
+        assert SECRET not in repr((caught.value, caught.value.__context__))
+        assert decoding.mget("foo", "foo") == ["1", "1"]
+        assert sum(one["in_flight"] for one in decoding.stats()["nodes"].values()) == 0
 
 
 def test_a_delete_that_was_applied_in_part_is_a_partial_error(fake, client):

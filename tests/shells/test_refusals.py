@@ -43,16 +43,24 @@ def client(fake, request):
 
 @pytest.fixture
 def refused(fake, client):
-    """Call the client; it must refuse without sending anything, and without quoting the value."""
+    """Call the client; it must refuse without sending the call, and without quoting the value.
+
+    Whether keys may live in several slots depends on the topology, which may be asked for.
+    """
 
     def call(error, make):
-        before = [len(node.commands) for node in fake.nodes]
+        before = len(sent())
         with pytest.raises(error) as caught:
             make(client)
-        assert [len(node.commands) for node in fake.nodes] == before
+        assert len(sent()) == before
         assert SECRET not in str(caught.value)
         assert caught.value.applied == "no"
         return caught.value
+
+    def sent():
+        asked = {"HELLO", "CLIENT", "CLUSTER"}
+        return [command for node in fake.nodes for command in node.commands
+                if command.name not in asked]  # fmt: skip
 
     return call
 
@@ -131,7 +139,8 @@ def test_a_key_that_cannot_be_sent_is_refused(make, key, refused):
 def test_text_that_cannot_be_encoded_is_refused_without_quoting_it(place, refused):
     text = f"{SECRET}\udcff"
     args = (text, "v") if place == "key" else ("k", text)
-    refused(InvalidArgumentError, lambda r: r.set(*args))
+    error = refused(InvalidArgumentError, lambda r: r.set(*args))
+    assert SECRET not in repr(error.__context__)
 
 
 @pytest.mark.parametrize(
@@ -205,7 +214,22 @@ def test_a_target_node_that_is_none_is_refused(target, fake, client):
     assert [len(node.received("PING")) for node in fake.nodes] == before
 
 
-@pytest.mark.parametrize("seconds", [0, -1, float("nan")])
+@pytest.mark.parametrize("targets", [(), [], {}, "replicas"], ids=repr)
+def test_targets_that_mean_no_node_are_refused(targets, client):
+    client.get("bar")
+    with pytest.raises(InvalidArgumentError, match="no node"):
+        client.execute_command("PING", target_nodes=targets)
+
+
+def test_a_command_that_is_split_takes_no_target_nodes(refused, client):
+    client.get("bar")
+    refused(
+        InvalidArgumentError,
+        lambda r: r.execute_command("DEL", "bar", "foo", target_nodes="primaries"),
+    )
+
+
+@pytest.mark.parametrize("seconds", [0, -1, float("nan"), 1e9, "1", True])
 def test_a_deadline_that_cannot_be_meant_is_refused(seconds, client):
     with pytest.raises(ConfigurationError), client.deadline(seconds):
         pass  # pragma: no cover

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import threading
@@ -11,8 +12,18 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from clustercache import Cluster
+from clustercache._sync.probe import ViewProbe
+from clustercache.config import from_url
 from clustercache.exceptions import ConfigurationError, DeadlineExceededError, NoClusterError
-from clustercache.testing import FakeCluster, delay, error, raw, silence, simple
+from clustercache.testing import (
+    FakeCluster,
+    array,
+    delay,
+    error,
+    raw,
+    silence,
+    simple,
+)
 
 
 @pytest.fixture
@@ -41,6 +52,102 @@ def test_a_node_whose_acl_refuses_ping_is_well_again_when_it_answers(fake):
             assert call.result() == b"1"
         wait_until(lambda: not client.stats()["nodes"][node.address]["suspected"])
         assert client.get("bar") == b"1"
+
+
+def test_replicas_that_the_map_did_not_know_tell_of_their_promotion():
+    with FakeCluster(primaries=2, replicas=1) as fake:
+        bare = array(*(
+            [min(node.slots), max(node.slots), [node.host, node.port, node.id]]
+            for node in fake.primaries
+        ))  # fmt: skip
+        for node in fake.nodes:
+            node.on("CLUSTER SLOTS", bare)
+        with Cluster.from_url(fake.url, socket_timeout=0.1, deadline=5.0) as client:
+            client.set("bar", "1")
+            for node in fake.nodes:
+                node.off("CLUSTER SLOTS")
+            owner = fake.owner("bar")
+            (replica,) = owner.replicas
+            owner.pause()
+            with ThreadPoolExecutor(1) as executor:
+                call = executor.submit(client.get, "bar")
+                replica.wait_for(lambda: replica.received("CLUSTER SLOTS"), 2.0)
+                fake.promote(replica)
+                began = time.monotonic()
+                assert call.result() == b"1"
+                assert time.monotonic() - began < 0.4
+            owner.resume()
+
+
+@pytest.mark.parametrize("limited", [False, True], ids=["direct", "with a deadline"])
+def test_a_node_is_suspected_after_one_socket_timeout(fake, limited):
+    node = fake.owner("bar")
+    with Cluster.from_url(fake.url, socket_timeout=0.4, deadline=3.0) as client:
+        client.set("bar", "1")
+        node.pause()
+        began = time.monotonic()
+        with ThreadPoolExecutor(1) as executor:
+            call = executor.submit(bounded if limited else Cluster.get, client, "bar")
+            wait_until(lambda: client.stats()["nodes"][node.address]["suspected"])
+            took = time.monotonic() - began
+            node.resume()
+            assert call.result() == b"1"
+        assert 0.4 <= took < 0.75
+
+
+def bounded(client, key):
+    with client.deadline(3.0):
+        return client.get(key)
+
+
+def test_a_view_that_comes_in_pieces_is_read_whole(fake):
+    node = fake.nodes[0]
+    whole = node.slots_reply().encode(3)
+    rest = whole[20:] + node.nodes_reply().encode(3)
+    node.on("CLUSTER SLOTS", raw(whole[:20]))
+    node.on("CLUSTER NODES", delay(0.2, raw(rest)))
+    config = from_url(node.url)
+    probe = ViewProbe(config.seeds[0], config, None)
+    wait_until(lambda: probe.ask(0.01))
+    views = []
+    wait_until(lambda: views.append(probe.view(0.01)) or views[-1])
+    assert len(node.received("CLUSTER SLOTS")) == 1
+    assert len(views[-1].claims) == 2
+    probe.close()
+
+
+def test_a_probe_that_gets_no_answer_connects_anew(fake):
+    node = fake.owner("bar")
+    options = {"socket_timeout": 0.1, "socket_connect_timeout": 0.1}
+    with Cluster.from_url(fake.url, deadline=3.0, **options) as client:
+        client.set("bar", "1")
+        # Both questions are lost, as by a host that lost its power and came back.
+        node.on("PING", [silence(), simple("PONG")])
+        node.on("GET", [silence(), b"1"])
+        with ThreadPoolExecutor(1) as executor:
+            call = executor.submit(client.get, "bar")
+            wait_until(lambda: len(node.received("PING")) == 2)
+            wait_until(lambda: not client.stats()["nodes"][node.address]["suspected"])
+            assert client.get("bar") == b"1"
+            assert isinstance(call.exception(), DeadlineExceededError)
+
+
+def test_a_client_that_nobody_has_any_more_lets_its_helper_end(fake):
+    node = fake.owner("bar")
+    client = Cluster.from_url(fake.url, socket_timeout=0.05, deadline=0.3)
+    client.set("bar", "1")
+    node.pause()
+    with pytest.raises(DeadlineExceededError):
+        client.get("bar")
+    assert helpers()
+    del client
+    gc.collect()
+    wait_until(lambda: not helpers())
+    node.resume()
+
+
+def helpers():
+    return [thread for thread in threading.enumerate() if thread.name == "clustercache"]
 
 
 def test_a_node_that_has_no_place_for_another_client_is_not_suspected(fake):

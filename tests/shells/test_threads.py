@@ -221,7 +221,7 @@ def test_a_suspicion_that_ends_while_it_is_looked_at_is_no_error(fake, monkeypat
             Fleeting.looks += 1
             return over if Fleeting.looks == 1 else None
 
-    over, pool = Suspicion(None, ()), Fleeting()
+    over, pool = Suspicion(None), Fleeting()
     over.over.set()
     with Cluster.from_url(fake.url) as client:
         monkeypatch.setattr(client._executor, "_chosen", lambda slot, target: pool)
