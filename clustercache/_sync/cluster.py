@@ -98,8 +98,9 @@ class Cluster(Commands):
         """Return a client for the cluster at a URL, or at several of its nodes' URLs.
 
         Args:
-            url: ``redis[s]://`` or ``valkey[s]://[[user]:password@]host[:port]``; more seeds as
-                ``?addr=host:port&addr=...``.
+            url: ``redis[s]://`` or ``valkey[s]://[[user]:password@]host[:port][/db]``, of a
+                cluster, of one server, or of a primary and its replicas; more seeds as
+                ``?addr=host:port&addr=...``. Sentinels: ``redis+sentinel://host[:port]/service``.
             options: redis-py's names (``decode_responses``, ``socket_timeout``, ``ssl_ca_certs``,
                 ...) and those of `ClusterConfig`.
 

@@ -278,7 +278,7 @@ class ClusterMap:
 
 
 def _no_cluster(failures: Mapping[Address, Exception]) -> NoClusterError:
-    msg = "no seed gave the cluster's topology: check the URL, and that a cluster listens there"
+    msg = "no seed gave the topology: check the URL, and that a server or sentinel listens there"
     return NoClusterError(msg, attempts=[f"{node}: {error}" for node, error in failures.items()])
 
 
