@@ -8,7 +8,7 @@ import redis
 from clustercache import Cluster
 from clustercache.exceptions import AdminError, ConfigurationError, CrossSlotError
 from clustercache.localcluster import LocalCluster
-from tests.clusters import is_alive
+from tests.clusters import is_alive, need_tls
 
 pytestmark = pytest.mark.live
 
@@ -110,6 +110,16 @@ def test_sentinels_name_the_primary_with_passwords_apart(watched):
         assert client.mset({"foo": 1, "bar": 2}) is True
         assert client.mget("foo", "bar") == [b"1", b"2"]
         assert set(client.stats()["nodes"]) == {str(node.address) for node in watched.nodes}
+
+
+def test_sentinels_and_servers_share_tls_and_the_url_names_an_acl_user():
+    options = {"username": "app", "password": "p w", "tls": True}
+    with (
+        LocalCluster.sentinel(replicas=1, server=need_tls().path, **options) as lc,
+        Cluster.from_url(lc.url) as client,
+    ):
+        assert lc.url.startswith("rediss+sentinel://")
+        assert client.set("k", "v")
 
 
 def test_wrong_credentials_of_either_kind_end_the_first_call_at_once(watched):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import os
 import threading
 import time
 
@@ -235,3 +236,21 @@ def test_the_listener_ends_with_its_client_closed_or_dropped(nodes):
     del client
     gc.collect()
     wait_until(lambda: not helpers())
+
+
+@pytest.mark.filterwarnings("ignore:.*multi-threaded, use of fork:DeprecationWarning")
+def test_a_fork_leaves_both_sides_with_a_listener(nodes):
+    node, _, sentinel = nodes
+    primary(node)
+    watches(sentinel, node)
+    with Cluster.from_url(sentinel_url(sentinel)) as client:
+        client.set("k", "v")
+        pid = os.fork()
+        if pid == 0:
+            try:
+                served = client.set("k", "v") and len(helpers()) == 1
+            finally:
+                os._exit(0 if served else 1)
+        assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+        assert len(helpers()) == 1
+        assert client.set("k", "v")
