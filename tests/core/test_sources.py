@@ -220,6 +220,13 @@ def test_a_cluster_that_refuses_or_is_another_gives_no_topology():
     assert sources.primary_of(rebuilt) == B
 
 
+def test_slots_that_only_one_view_knows_an_owner_of_are_taken_from_it():
+    half, whole = [[0, 99, *slots_reply()[0][2:]]], slots_reply()
+    views = [CLUSTER.read([slots, None], A) for slots in (half, whole, half)]
+    known = CLUSTER.agree(views, None, frozenset())
+    assert all(known.slots)
+
+
 def test_a_topology_of_several_shards_or_none_has_no_one_primary():
     a, b = [0, 99, [b"h", 1, b"a"]], [100, 16383, [b"h", 2, b"b"]]
     known = CLUSTER.agree([CLUSTER.read([[a, b], None], A)], None, frozenset())
