@@ -220,11 +220,12 @@ def test_a_cluster_that_refuses_or_is_another_gives_no_topology():
     assert sources.primary_of(rebuilt) == B
 
 
-def test_slots_that_only_one_view_knows_an_owner_of_are_taken_from_it():
-    half, whole = [[0, 99, *slots_reply()[0][2:]]], slots_reply()
-    views = [CLUSTER.read([slots, None], A) for slots in (half, whole, half)]
+def test_slots_that_one_view_alone_has_an_owner_for_are_taken_from_it_and_gaps_stay():
+    node = slots_reply()[0][2:]
+    half, more = [[0, 99, *node]], [[0, 150, *node], [200, 16383, *node]]
+    views = [CLUSTER.read([slots, None], A) for slots in (half, more, half)]
     known = CLUSTER.agree(views, None, frozenset())
-    assert all(known.slots)
+    assert [slot for slot, owner in enumerate(known.slots) if owner is None] == [*range(151, 200)]
 
 
 def test_a_topology_of_several_shards_or_none_has_no_one_primary():
