@@ -53,6 +53,7 @@ class Helper:
         self._thread: threading.Thread | None = None
         self._last: threading.Thread | None = None
         self._stopping = False
+        self._dropped = False
         self._refreshed = 0.0
         self._life: dict[Address, LifeProbe] = {}
         self._views: dict[Address, ViewProbe] = {}
@@ -117,12 +118,12 @@ class Helper:
     def let_go(self) -> None:
         """End the thread without waiting for it: nobody will ask the map any more."""
         # A finalizer may run anywhere, also where this thread holds a lock: it takes none.
-        self._stopping = True
+        self._dropped = self._stopping = True
         self._ring()
 
     def resume(self) -> None:
-        """Allow `start` again, and start if there is work; a closed client stays closed."""
-        if self._map.closed:
+        """Allow `start` again, and start if there is work; a client that is gone stays so."""
+        if self._map.closed or self._dropped:
             return
         self._stopping = False
         self._wake.clear()

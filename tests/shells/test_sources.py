@@ -223,6 +223,7 @@ def _subscriber(sentinel):
     return sentinel.received("SUBSCRIBE")[0].connection_id
 
 
+@pytest.mark.filterwarnings("ignore:.*multi-threaded, use of fork:DeprecationWarning")
 def test_the_listener_ends_with_its_client_closed_or_dropped(nodes):
     node, _, sentinel = nodes
     primary(node)
@@ -233,9 +234,16 @@ def test_the_listener_ends_with_its_client_closed_or_dropped(nodes):
     assert not helpers()
     client = Cluster.from_url(sentinel_url(sentinel))
     client.set("k", "v")
+    cluster_map = client._map  # what a traceback, say, still holds
     del client
     gc.collect()
     wait_until(lambda: not helpers())
+    pid = os.fork()
+    if pid == 0:
+        os._exit(0)
+    os.waitpid(pid, 0)
+    assert not helpers(), "a fork brought back what served a client that is gone"
+    del cluster_map
 
 
 @pytest.mark.filterwarnings("ignore:.*multi-threaded, use of fork:DeprecationWarning")
