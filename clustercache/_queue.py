@@ -8,6 +8,7 @@ million calls cost little more than what will be written.
 from __future__ import annotations
 
 from array import array
+from time import monotonic
 from typing import TYPE_CHECKING, Any, Self
 
 from clustercache._commands import EMPTY_RESPONSE, Commands
@@ -196,8 +197,8 @@ class Queue(Commands):
         return Queue.execute_command(self, *args[:1], *self._config.recode(args[1:]), **options)
 
     def _keep_special(self, args: tuple[Any, ...], options: dict[str, Any]) -> None:
-        command = Command(args, self._limits.in_force(), 0.0, decode=True)
-        parts = command.parts()
+        command = Command(args, self._limits.in_force(), monotonic(), decode=True)
+        parts = self._parts_of(command)
         everywhere = command.spec.route in {Route.PRIMARIES, Route.NODES}
         if "target_nodes" in options or (everywhere and parts[0][0] == NO_SLOT):
             msg = "it goes to several nodes: call it on the client instead of in a pipeline"
@@ -210,6 +211,9 @@ class Queue(Commands):
         chunk.calls.append(Special(command, parts, options))
         if len(chunk.calls) >= WINDOW:
             self._begin_chunk()
+
+    def _parts_of(self, command: Command) -> list[Part]:
+        return command.parts()
 
     def _start(self, chunk: Chunk) -> None:
         self._chunk = chunk

@@ -45,6 +45,10 @@ _words = itemgetter(1)
 """The words of a part."""
 
 
+class Unsure(Exception):  # noqa: N818 - an event
+    """How the call is sent depends on the topology, which is not known yet: learn it first."""
+
+
 class Failed(NamedTuple):
     """What an attempt ended in, and the server's error if it was one."""
 
@@ -91,32 +95,45 @@ class Command:
         """Its class, options included."""
         return safety_of(self.spec, self.args)
 
-    def parts(self) -> list[Part]:
+    def parts(self, single: bool | None = False) -> list[Part]:  # noqa: FBT001, FBT002 - a word
         """Return one part for each slot; one with NO_SLOT if there are no keys.
 
+        Args:
+            single: Whether one shard owns all slots and takes their keys together; None says that
+                this is not known yet.
+
         Raises:
+            Unsure: It depends on what is not known yet.
             CrossSlotError: The keys live in several slots and the command cannot be split.
             InvalidArgumentError: The keys cannot be found, or an argument cannot be sent.
         """
         kind: type[InvalidArgumentError]
         try:
-            return self._by_slot()
+            return self._by_slot(single)
         except routing.CrossSlot as error:
             kind, problem = CrossSlotError, str(error)
         except (ValueError, TypeError) as error:
             kind, problem = InvalidArgumentError, str(error)
         self.check_arguments()
+        if single is None and kind is CrossSlotError:
+            raise Unsure
         raise kind(problem, command=self.spec.name)
 
-    def _by_slot(self) -> list[Part]:
+    def _by_slot(self, single: bool | None) -> list[Part]:  # noqa: FBT001 - as in `parts`
         spec = self.spec
         if spec.split is not Split.NONE:
             keys_of(spec, self.args)
-            return routing.split(spec, self.args)
+            if single:
+                return [routing.whole(spec, self.args)]
+            parts = routing.split(spec, self.args)
+            if single is None and len(parts) > 1:
+                self.check_arguments()
+                raise Unsure
+            return parts
         self.safety  # noqa: B018 - a call whose options cannot be told is refused, too
         slot = self._slot_number() if spec.route is Route.SLOT else None
         if slot is None:
-            slot = routing.slot_of(spec, self.args)
+            slot = routing.slot_of(spec, self.args, together=bool(single))
         words = (*spec.words, *self.args[1:])
         return [(NO_SLOT if slot is None else slot, words, [0])]
 

@@ -22,14 +22,16 @@ _LONGEST = 1_000_000
 """Seconds; what poll() and a lock take for a timeout ends not far above it."""
 
 _SCHEMES = {"redis": False, "valkey": False, "rediss": True, "valkeys": True}
+_SENTINEL = "+sentinel"
+_SENTINEL_PORT = 26379
 
 
-def parse_address(text: str) -> Address:
+def parse_address(text: str, default_port: int = DEFAULT_PORT) -> Address:
     """Return the address in "host", "host:port" or "[v6]:port", or raise ConfigurationError."""
     if text.count(":") > 1 and not text.startswith("["):
         _refuse("an address is host:port; an IPv6 address stands in [brackets]")
     try:
-        address = Address.parse(text, default_host="localhost", default_port=DEFAULT_PORT)
+        address = Address.parse(text, default_host="localhost", default_port=default_port)
     except ValueError as error:
         raise ConfigurationError(str(error)) from None
     if address.host.replace(",", " ").split() != [address.host]:
@@ -133,11 +135,15 @@ class ClusterConfig:
     """Everything a `Cluster` or `AsyncCluster` is told.
 
     Args:
-        seeds: Addresses to learn the topology from; kept for ever as the last resort.
+        seeds: Addresses to learn the topology from, those of sentinels where there is a
+            `service_name`; kept for ever as the last resort.
         username: ACL user.
         password: Password.
         credential_provider: Asked for credentials at each connect, instead of the two above.
-        db: Database number (a cluster has only 0, but for Valkey 9).
+        service_name: What the sentinels call the primary and its replicas; None without sentinels.
+        sentinel_username: ACL user at the sentinels, who have credentials of their own.
+        sentinel_password: Password at the sentinels.
+        db: Database number (a cluster has only 0, but for Valkey 9's `cluster-databases`).
         tls: TLS settings, or None for plain TCP.
         protocol: 2 or 3; None speaks RESP3 and gives redis-py's default results.
         legacy_responses: As in redis-py: False gives its unified results.
@@ -159,6 +165,9 @@ class ClusterConfig:
     username: str | None = None
     password: str | None = field(default=None, repr=False)
     credential_provider: CredentialProvider | None = field(default=None, repr=False)
+    service_name: str | None = None
+    sentinel_username: str | None = None
+    sentinel_password: str | None = field(default=None, repr=False)
     db: int = 0
     tls: TLS | None = None
     protocol: int | None = None
@@ -197,8 +206,16 @@ class ClusterConfig:
         retry: object = self.retry
         if not isinstance(retry, RetryPolicy):
             _refuse("retry must be a RetryPolicy")
+        self._check_sentinels()
         if self.credential_provider and (self.username or self.password):
             _refuse("give either credential_provider or username and password")
+
+    def _check_sentinels(self) -> None:
+        name = self.service_name
+        if name is not None and name.split() != [name]:
+            _refuse("service_name is not empty and has no spaces in it")
+        if name is None and (self.sentinel_username or self.sentinel_password):
+            _refuse("sentinel_* options need a redis+sentinel:// URL, or service_name")
 
     @property
     def patience(self) -> float:
@@ -245,7 +262,10 @@ _TLS_NAMES = {"ssl_min_version": "min_version", "ssl_server_name": "server_name"
 _URL_NUMBERS = {"socket_timeout": float, "socket_connect_timeout": float, "deadline": float}
 _URL_INTEGERS = {"max_connections", "max_waiting", "db", "protocol", "ssl_min_version"}
 _URL_FLAGS = {"decode_responses", "legacy_responses", "socket_keepalive", "ssl_check_hostname"}
-_URL_TEXTS = {"username", "password", "client_name", "encoding", "encoding_errors"}
+_URL_TEXTS = {"username", "password", "client_name", "encoding", "encoding_errors"} | {
+    "sentinel_username",
+    "sentinel_password",
+}
 _YES, _NO = {"1", "true", "yes", "on"}, {"0", "false", "no", "off"}
 
 
@@ -254,7 +274,9 @@ def from_url(urls: str | Iterable[str], **options: Any) -> ClusterConfig:
 
     Args:
         urls: ``redis[s]://`` or ``valkey[s]://[[user]:password@]host[:port][/db][?option=value]``;
-            ``addr=host:port`` may be repeated for more seeds.
+            ``addr=host:port`` may be repeated for more seeds. Sentinels stand in
+            ``redis[s]+sentinel://[[user]:password@]host[:port][,host[:port]...]/service[/db]``,
+            with the credentials of the servers that they watch.
         options: Fields of `ClusterConfig` and redis-py's ``ssl_*`` names; they win over the URL's.
 
     Raises:
@@ -299,25 +321,40 @@ def parse_url(url: str) -> dict[str, Any]:
         ConfigurationError: Says which part is wrong; the password is never repeated.
     """
     parts = _parts_of(url)
-    if parts.scheme not in _SCHEMES:
-        _refuse(f"unknown URL scheme {parts.scheme!r}; known are: {', '.join(sorted(_SCHEMES))}")
+    scheme = parts.scheme.removesuffix(_SENTINEL)
+    if scheme not in _SCHEMES:
+        known = ", ".join(sorted(_SCHEMES))
+        _refuse(f"unknown URL scheme {parts.scheme!r}; known are: {known}, all with +sentinel too")
+    sentinel = scheme != parts.scheme
+    port = _SENTINEL_PORT if sentinel else DEFAULT_PORT
     options: dict[str, Any] = {}
-    if _SCHEMES[parts.scheme]:
+    if _SCHEMES[scheme]:
         options["ssl"] = True
     host = parts.netloc.rpartition("@")[2]
-    seeds = [parse_address(host)] if host else [Address("localhost", DEFAULT_PORT)]
+    hosts = host.split(",") if sentinel else [host]
+    seeds = [parse_address(one, port) for one in hosts] if host else [Address("localhost", port)]
     if parts.username:
         options["username"] = unquote(parts.username)
     if parts.password is not None:
         options["password"] = unquote(parts.password)
-    if parts.path.strip("/"):
-        options["db"] = _url_value("db", parts.path.strip("/"))
+    path = parts.path.strip("/")
+    if sentinel:
+        service, _, path = path.partition("/")
+        options["service_name"] = _service(service)
+    if path:
+        options["db"] = _url_value("db", path)
     for name, value in parse_qsl(parts.query, keep_blank_values=True):
         if name == "addr":
-            seeds.append(parse_address(value))
+            seeds.append(parse_address(value, port))
         else:
             options[name] = _url_value(name, value)
     return {**options, "seeds": seeds}
+
+
+def _service(text: str) -> str:
+    if not text:
+        _refuse("a sentinel URL names the service, as in redis+sentinel://host/mymaster")
+    return unquote(text)
 
 
 def _listed(urls: Any) -> list[Any]:

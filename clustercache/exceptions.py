@@ -2,7 +2,7 @@
 
     redis.RedisError
     └── ClusterCacheError                       below: command, slot, node, attempts
-        ├── ConfigurationError (+ ValueError)   a URL or an option is wrong; nothing was opened
+        ├── ConfigurationError (+ ValueError)   a URL, an option, or the database is wrong
         ├── InvalidArgumentError (+ redis.DataError)    a call is wrong; nothing was sent
         │   ├── UnsupportedCommandError         names the right API
         │   └── CrossSlotError (+ redis.exceptions.ClusterCrossSlotError)

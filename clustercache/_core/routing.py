@@ -37,12 +37,13 @@ _ALONE = tuple((place,) for place in range(1024))
 """The places of keys that are alone in their slots: made once, not for each call."""
 
 
-def slot_of(spec: CommandSpec, args: Sequence[Any]) -> int | None:
+def slot_of(spec: CommandSpec, args: Sequence[Any], *, together: bool = False) -> int | None:
     """Return the one slot of a call's keys, or None where it has no key.
 
     Args:
         spec: The command.
         args: Its name and arguments.
+        together: Whether one node has all slots, so that the first one stands for them all.
 
     Raises:
         CrossSlot: The keys live in several slots.
@@ -50,9 +51,15 @@ def slot_of(spec: CommandSpec, args: Sequence[Any]) -> int | None:
         TypeError: A key's type cannot be sent.
     """
     slots = dict.fromkeys(key_slot(encode(key)) for key in keys_of(spec, args))
-    if len(slots) > 1:
+    if len(slots) > 1 and not together:
         raise CrossSlot(list(slots))
     return next(iter(slots), None)
+
+
+def whole(spec: CommandSpec, args: Sequence[Any]) -> Part:
+    """Return a splittable call as one part, for a node that has all slots."""
+    places = list(range(len(args[1 :: spec.width])))
+    return key_slot(encode(args[1])), (*spec.words, *args[1:]), places
 
 
 def split(spec: CommandSpec, args: Sequence[Any]) -> list[Part]:

@@ -82,9 +82,11 @@ class Topology:
     nodes: dict[Address, Node] = field(default_factory=dict)
     confirmed: Topology | None = None
     """The snapshot before any redirect that no view has confirmed yet; None: this one."""
+    single: bool = False
+    """Whether this is no cluster but one shard, which takes keys of any slots together."""
 
     @classmethod
-    def of(cls, claims: Iterable[Claim]) -> Topology:
+    def of(cls, claims: Iterable[Claim], *, single: bool = False) -> Topology:
         """Return the snapshot in which each claim's range belongs to its shard."""
         slots: list[Shard | None] = [None] * SLOT_COUNT
         shards: dict[Shard, None] = {}
@@ -92,7 +94,7 @@ class Topology:
             slots[start : end + 1] = [shard] * (end + 1 - start)
             shards[shard] = None
         nodes = {node.address: node for shard in shards for node in shard.nodes}
-        return cls(slots, tuple(shards), nodes)
+        return cls(slots, tuple(shards), nodes, single=single)
 
     @property
     def ids(self) -> frozenset[str]:

@@ -101,8 +101,9 @@ class Cluster(Commands):
         """Return a client for the cluster at a URL, or at several of its nodes' URLs.
 
         Args:
-            url: ``redis[s]://`` or ``valkey[s]://[[user]:password@]host[:port]``; more seeds as
-                ``?addr=host:port&addr=...``.
+            url: ``redis[s]://`` or ``valkey[s]://[[user]:password@]host[:port][/db]``, of a
+                cluster, of one server, or of a primary and its replicas; more seeds as
+                ``?addr=host:port&addr=...``. Sentinels: ``redis+sentinel://host[:port]/service``.
             options: redis-py's names (``decode_responses``, ``socket_timeout``, ``ssl_ca_certs``,
                 ...) and those of `ClusterConfig`.
 
@@ -184,7 +185,7 @@ class Cluster(Commands):
         """Do what `execute_command` says, for every kind of command."""
         limits, decode = self._limits.in_force(), NEVER_DECODE not in options
         command = Command(args, limits, monotonic(), decode=decode)
-        parts = command.parts()
+        parts = self._map.parts_of(command)
         targets = options.get("target_nodes")
         if targets is not None and len(parts) > 1:
             msg = "target_nodes is for commands without keys: these go to the owners of their slots"

@@ -7,6 +7,7 @@ are kept, and those of nodes that left finish what is under way.
 from __future__ import annotations
 
 import logging
+import math
 import random
 import threading
 from contextlib import suppress
@@ -16,23 +17,28 @@ from typing import TYPE_CHECKING
 from redis.exceptions import AuthenticationError, NoPermissionError
 
 from clustercache._commands import to_error
-from clustercache._core import decisions, refresh, topology
-from clustercache._core.address import Address
+from clustercache._core import decisions
+from clustercache._core.refresh import probe_pause
 from clustercache._core.slots import SLOT_COUNT
+from clustercache._core.sources import WrongKindError
 from clustercache._core.wire import ServerError
 from clustercache._limits import jitter
+from clustercache._request import Unsure
 from clustercache._sync.connection import Refused
+from clustercache._sync.discovery import Discovery
 from clustercache._sync.health import Suspicion
 from clustercache._sync.helper import Helper
 from clustercache._sync.pool import Pool
-from clustercache._sync.probe import for_probes, learn
-from clustercache.exceptions import ClosedError, NoClusterError
+from clustercache.exceptions import ClosedError, ConfigurationError, NoClusterError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-    from ssl import SSLContext
 
-    from clustercache._core.topology import Topology, View
+    from clustercache._core.address import Address
+    from clustercache._core.routing import Part
+    from clustercache._core.sources import Answer
+    from clustercache._core.topology import Shard, Topology
+    from clustercache._request import Command
     from clustercache.config import ClusterConfig
 
 _log = logging.getLogger("clustercache.topology")
@@ -50,11 +56,13 @@ class ClusterMap:
         """Open nothing yet: the first call learns the topology."""
         self.config = config
         self._tls = config.tls.context() if config.tls else None
-        self._probe_config = for_probes(config)
+        self.discovery = Discovery(config, self._tls)
         self.helper = Helper(self)
         self.refreshes = 0
         self.closed = False
         self.topology: Topology | None = None
+        self.single: bool | None = None
+        """Whether one shard takes keys of all slots together; None while that is not known."""
         self.slots: list[Pool | None] = [None] * SLOT_COUNT
         self.pools: dict[Address, Pool] = {}
         self.suspicions: dict[Address, Suspicion] = {}
@@ -72,6 +80,7 @@ class ClusterMap:
         """
         self._refuse_if_closed()
         if self.topology is not None:
+            self.helper.listen()
             return
         try:
             if not self._first.acquire(timeout=max(deadline - monotonic(), 0.0)):
@@ -84,8 +93,8 @@ class ClusterMap:
                     raise _no_cluster(failures)
                 failures = self._learn_from_seeds(deadline)
                 if self.topology is None:
-                    _raise_if_refused(failures)
-                    self.helper.rest(min(refresh.probe_pause(jitter()), max(left, 0)))
+                    _raise_if_refused(failures, self.config.db)
+                    self.helper.rest(min(probe_pause(jitter()), max(left, 0)))
         finally:
             # An interrupt may come just behind the acquiring: whoever owns it lets go of it.
             with suppress(RuntimeError):
@@ -97,11 +106,8 @@ class ClusterMap:
             raise ClosedError(msg)
 
     def _learn_from_seeds(self, deadline: float) -> dict[Address, Exception]:
-        views, failures = learn(
+        answers, failures = self.discovery.learn(
             self.config.seeds,
-            self._probe_config,
-            self._tls,
-            enough=refresh.ASKED,
             # A silent seed must leave time for the others.
             timeout=min(
                 self.config.socket_connect_timeout,
@@ -109,23 +115,19 @@ class ClusterMap:
             ),
             deadline=deadline,
         )
-        if views:
-            self.adopt(views)
-        return failures
+        self.adopt(answers, deadline)
+        self.helper.listen()
+        return {**failures, **self.discovery.doubt}
 
     def refresh(self, hints: Sequence[Address]) -> None:
         """Ask some nodes for their views and adopt what comes of it; for the helper thread."""
         current = self.topology
         order = list(current.nodes) if current else []
         random.shuffle(order)
-        candidates = refresh.whom_to_ask(current, hints, self.config.seeds, order)
-        addresses = [a for a in candidates if a not in self.suspicions]
         patience = _HASTE if self.suspicions else self.config.socket_connect_timeout
-        views, failures = learn(
-            [self.target(a) for a in addresses],
-            self._probe_config,
-            self._tls,
-            enough=refresh.ASKED,
+        answers, failures = self.discovery.learn(
+            self.discovery.whom(current, hints, order),
+            avoid=self.suspicions,
             timeout=min(patience, self.config.socket_connect_timeout),
             deadline=monotonic() + _REFRESH_TIME,
             known=current.ids if current else frozenset(),
@@ -134,20 +136,31 @@ class ClusterMap:
         self.refreshes += 1
         if failures:
             _log.info("topology_asked_in_vain nodes=%s", ",".join(map(str, failures)))
-        if views:
-            self.adopt(views)
+        self.adopt(answers)
 
-    def adopt(self, views: Sequence[View]) -> None:
-        """Take the views, oldest first, into the map."""
-        with self._lock:
-            seeds = frozenset(self.config.seeds)
-            ours, replaced = topology.same_cluster(views, self.topology, seeds)
-            if not ours or self.closed:
+    def adopt(self, answers: Sequence[Answer], deadline: float = math.inf) -> None:
+        """Take the answers, oldest first, into the map; `deadline` is in monotonic seconds."""
+        while True:
+            known = self.topology
+            found = self.discovery.agree(answers, known, deadline)
+            if found is None:
                 return
-            base = None if replaced else self.topology
-            merged = topology.merge(ours, base)
-            if base is None or base.confirmed is not None or not merged.same_as(base):
-                self._install(merged)
+            with self._lock:
+                if self.closed:
+                    return
+                if self.topology is not known:
+                    continue  # patched, or learnt by another thread, meanwhile
+                if known is None or known.confirmed is not None or not found.same_as(known):
+                    self._install(found)
+                return
+
+    def parts_of(self, command: Command) -> list[Part]:
+        """Return a call's parts; learn the topology first where they depend on it."""
+        try:
+            return command.parts(self.single)
+        except Unsure:
+            self.ensure(command.deadline)
+            return command.parts(self.single)
 
     def patch(self, slot: int, address: Address) -> None:
         """Follow a MOVED provisionally, until the refresh that it causes."""
@@ -162,7 +175,7 @@ class ClusterMap:
         of_shard = {shard: pools[shard.primary.address] for shard in new.shards}
         self.slots = [None if shard is None else of_shard[shard] for shard in new.slots]
         left = [pool for address, pool in self.pools.items() if address not in pools]
-        self.topology, self.pools = new, pools
+        self.topology, self.pools, self.single = new, pools, new.single
         for pool in left:
             pool.retire()
         owners = {pool.address for pool in of_shard.values()}
@@ -173,19 +186,8 @@ class ClusterMap:
 
     # Nodes ------------------------------------------------------------------------------------
 
-    def target(self, address: Address) -> Address:
-        """Return where to connect to for a node that the cluster knows at `address`."""
-        remap = self.config.address_remap
-        if remap is None or address in self.config.seeds:
-            return address
-        return Address(*remap((address.host, address.port)))
-
-    def probe_of(self, address: Address) -> tuple[Address, ClusterConfig, SSLContext | None]:
-        """Return what a probe of the node at `address` is made of."""
-        return self.target(address), self._probe_config, self._tls
-
     def _new_pool(self, address: Address) -> Pool:
-        return Pool(address, self.config, self._tls, target=self.target(address))
+        return Pool(address, self.config, self._tls, target=self.discovery.target(address))
 
     def pool_at(self, address: Address) -> Pool:
         """Return the pool of a node, known or not (an ASK may name one that no map has yet)."""
@@ -228,18 +230,18 @@ class ClusterMap:
             self.helper.start()
         return True
 
-    def _shard_of(self, pool: Pool) -> topology.Shard | None:
+    def _shard_of(self, pool: Pool) -> Shard | None:
         shards = self.topology.shards if self.topology else ()
         return next((s for s in shards if self.pools.get(s.primary.address) is pool), None)
 
-    def replicas_of(self, pool: Pool) -> list[Address]:
-        """Return the replicas of a primary, who will know its successor first.
+    def witnesses_of(self, pool: Pool) -> list[Address]:
+        """Return who will know a primary's successor first: its replicas, or the sentinels.
 
         The map may learn of them only while it is suspected: a view leaves out replicas that are
         not in sync yet.
         """
         shard = self._shard_of(pool)
-        return [node.address for node in shard.replicas] if shard else []
+        return self.discovery.witnesses(shard) if shard else []
 
     def end(self, suspicion: Suspicion, *, replaced: bool) -> None:
         """End a suspicion: the node is well, or its slots have a new owner."""
@@ -289,16 +291,30 @@ class ClusterMap:
 
 
 def _no_cluster(failures: Mapping[Address, Exception]) -> NoClusterError:
-    msg = "no seed gave the cluster's topology: check the URL, and that a cluster listens there"
+    msg = "no seed gave the topology: check the URL, and that a server or sentinel listens there"
     return NoClusterError(msg, attempts=[f"{node}: {error}" for node, error in failures.items()])
 
 
-def _raise_if_refused(failures: Mapping[Address, Exception]) -> None:
-    """Raise what no waiting can mend: wrong credentials, say, or a server that is no cluster."""
+def _refused_database(node: Address, refusal: Exception, db: int) -> ConfigurationError | None:
+    """Return what to raise where a server refused the database itself, and not the user."""
+    if not isinstance(refusal, Refused) or refusal.step != "SELECT" or refusal.error.code != "ERR":
+        return None
+    return ConfigurationError(
+        f"{node} has no database {db} ({refusal.error.text}): a cluster has only 0 unless it is "
+        "Valkey 9 with cluster-databases, and a server as many as its option databases says"
+    )
+
+
+def _raise_if_refused(failures: Mapping[Address, Exception], db: int) -> None:
+    """Raise what no waiting can mend: wrong credentials, say, or no such database."""
     for node, refusal in failures.items():
         error = refusal.error if isinstance(refusal, Refused) else refusal
+        if isinstance(error, WrongKindError):
+            raise _no_cluster({node: error})
         if not isinstance(error, ServerError):
             continue
+        if unusable := _refused_database(node, refusal, db):
+            raise unusable
         if decisions.classify(error, node).trouble is decisions.Trouble.ERROR:
             raised = to_error(error)
             if isinstance(raised, (AuthenticationError, NoPermissionError)):

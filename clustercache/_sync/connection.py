@@ -69,11 +69,12 @@ class Silent(Exception):  # noqa: N818
 
 
 class Refused(Exception):  # noqa: N818
-    """The server answered the handshake with an error (`error`)."""
+    """The server answered the handshake with an error (`error`), to the command `step`."""
 
-    def __init__(self, error: ServerError) -> None:
+    def __init__(self, error: ServerError, step: str = "") -> None:
         super().__init__(error.text)
         self.error = error
+        self.step = step
 
 
 class Connection:
@@ -171,10 +172,10 @@ class Connection:
         steps = self.handshake_steps(config)
         try:
             self.send(wire.pack_many([command for command, _ in steps]), deadline)
-            for _, required in steps:
+            for command, required in steps:
                 reply = self.read(deadline)
                 if required and isinstance(reply, ServerError):
-                    raise Refused(reply)
+                    raise Refused(reply, command[0])
         except (Silent, NoReply) as error:
             msg = f"no answer to the handshake: {error}"
             raise NotSent(msg, silent=isinstance(error, Silent)) from error

@@ -1,5 +1,6 @@
 """The one helper thread: it exists only while a shard is suspected or a refresh is due.
 
+With sentinels it stays, and listens to what they announce (see `announcements`).
 It never lives through a fork: it is joined before and started again, where there is work, behind.
 """
 
@@ -17,21 +18,25 @@ from typing import TYPE_CHECKING
 from clustercache._core.refresh import RefreshPolicy, probe_pause
 from clustercache._core.wire import ServerError
 from clustercache._limits import jitter
+from clustercache._sync.announcements import Announcements
 from clustercache._sync.health import Flag
-from clustercache._sync.probe import LifeProbe, Probe, ViewProbe
 
 if TYPE_CHECKING:
     from clustercache._core.address import Address
-    from clustercache._core.topology import View
+    from clustercache._core.sources import Answer
     from clustercache._sync.cluster_map import ClusterMap
     from clustercache._sync.health import Suspicion
+    from clustercache._sync.probe import LifeProbe, Probe, ViewProbe
 
 _log = logging.getLogger("clustercache.helper")
 _ANSWER_TIME = 0.05
 """Seconds that a replica gets to answer in one round; what comes later counts in the next."""
 
 _LONELY = 0.5
-"""Seconds between refreshes while a suspected node's replicas say nothing, either."""
+"""Seconds between refreshes while a suspected node's witnesses say nothing, either."""
+
+_LISTENING = 5.0
+"""Seconds of listening before everything else is looked at again."""
 
 _END_TIME = 0.1
 """Seconds that a thread may take from the end of its code to the end of its life."""
@@ -49,10 +54,11 @@ class Helper:
         self._thread: threading.Thread | None = None
         self._last: threading.Thread | None = None
         self._stopping = False
-        self._let_go = False
+        self._dropped = False
         self._refreshed = 0.0
         self._life: dict[Address, LifeProbe] = {}
         self._views: dict[Address, ViewProbe] = {}
+        self._announcements: Announcements | None = None
         _helpers.add(self)
 
     def refresh(self, *hints: Address) -> None:
@@ -66,6 +72,8 @@ class Helper:
         with self._lock:
             # One that an exception kept from starting is not alive.
             alive = self._thread is not None and self._thread.is_alive()
+            if alive:
+                self._ring()
             if self._stopping or alive or not self._has_work():
                 return
             thread = threading.Thread(target=self._run, name="clustercache", daemon=True)
@@ -76,6 +84,19 @@ class Helper:
                 # No thread is to be had: callers go on by their own pauses until one is.
                 self._thread = self._last = None
                 _log.exception("helper_not_started")
+
+    def listen(self) -> None:
+        """Make sure that the thread runs where there are announcements to hear."""
+        if self._thread is None and self._listens():
+            self.start()
+
+    def _listens(self) -> bool:
+        return self._map.discovery.sentinel is not None and self._map.topology is not None
+
+    def _ring(self) -> None:
+        announcements = self._announcements
+        if announcements is not None:
+            announcements.ring()
 
     def stop(self) -> threading.Thread | None:
         """End the thread and wait for it; `start` is refused from now on.
@@ -88,6 +109,7 @@ class Helper:
             # One that found nothing to do any more may still be on its way out.
             thread = self._last
         self._wake.set()
+        self._ring()
         if thread is None or thread.ident is None:
             return None  # an exception kept it from starting
         if thread is not threading.current_thread():
@@ -97,11 +119,12 @@ class Helper:
     def let_go(self) -> None:
         """End the thread without waiting for it: nobody will ask the map any more."""
         # A finalizer may run anywhere, also where this thread holds a lock: it takes none.
-        self._stopping = self._let_go = True
+        self._dropped = self._stopping = True
+        self._ring()
 
     def resume(self) -> None:
-        """Allow `start` again, and start if there is work; a closed client stays closed."""
-        if self._map.closed or self._let_go:
+        """Allow `start` again, and start if there is work; a client that is gone stays so."""
+        if self._map.closed or self._dropped:
             return
         self._stopping = False
         self._wake.clear()
@@ -117,16 +140,18 @@ class Helper:
         self._wake.wait(seconds)
 
     def _has_work(self) -> bool:
-        return self._policy.wanted or bool(self._map.suspicions)
+        return self._policy.wanted or bool(self._map.suspicions) or self._listens()
 
     def _run(self) -> None:
-        probes: list[Probe] = []
+        probes: list[Probe | Announcements] = []
         while True:
             with self._lock:
                 if self._stopping or not self._has_work():
                     self._thread = None
                     probes = [*self._life.values(), *self._views.values()]
-                    self._life, self._views = {}, {}
+                    if self._announcements is not None:
+                        probes.append(self._announcements)
+                    self._life, self._views, self._announcements = {}, {}, None
                     break
             try:
                 self._turn()
@@ -148,6 +173,17 @@ class Helper:
             self.rest(due)
         if self._map.suspicions:
             self.rest(probe_pause(jitter()))
+        elif due is None and self._listens():
+            self._listen()
+
+    def _listen(self) -> None:
+        with self._lock:
+            # `stop` rings under the same lock's order: it sees the bell, or we see that it came.
+            if self._stopping:
+                return
+            heard = self._announcements = self._announcements or Announcements(self._map.discovery)
+        if heard.wait(_LISTENING):
+            self.refresh()
 
     def _refresh(self) -> None:
         topology = self._map.topology  # a closing client forgets it
@@ -158,30 +194,31 @@ class Helper:
         self._map.refresh(hints)
 
     def _watch(self, suspicion: Suspicion) -> None:
-        """Ask a suspected node whether it lives, and its replicas who owns its slots."""
+        """Ask a suspected node whether it lives, and its witnesses who owns its slots."""
         address = suspicion.pool.address
-        life = self._life.get(address) or LifeProbe(*self._map.probe_of(address))
+        life = self._life.get(address) or self._map.discovery.life_probe(address)
         self._life[address] = life
         asked = [probe for probe in self._view_probes(suspicion) if probe.ask(_ANSWER_TIME)]
         life.ask(0.0)
         views = [view for probe in asked if (view := _view_of(probe))]
         if views:
             self._map.adopt(views)
-        elif monotonic() - self._refreshed > _LONELY:
+        # A replica that follows a node which nobody knows yet says no more than one that is silent.
+        if (not views or self._map.single) and monotonic() - self._refreshed > _LONELY:
             with self._lock:
-                self._policy.want(*self._map.replicas_of(suspicion.pool))
+                self._policy.want(*self._map.witnesses_of(suspicion.pool))
         if not suspicion.over.is_set() and life.is_well(0.0):
             self._map.end(suspicion, replaced=False)
 
     def _view_probes(self, suspicion: Suspicion) -> list[ViewProbe]:
-        replicas = self._map.replicas_of(suspicion.pool)
-        for address in replicas:
+        witnesses = self._map.witnesses_of(suspicion.pool)
+        for address in witnesses:
             if address not in self._views:
-                self._views[address] = ViewProbe(*self._map.probe_of(address))
-        return [self._views[address] for address in replicas]
+                self._views[address] = self._map.discovery.view_probe(address)
+        return [self._views[address] for address in witnesses]
 
 
-def _view_of(probe: ViewProbe) -> View | None:
+def _view_of(probe: ViewProbe) -> Answer | None:
     try:
         return probe.view(_ANSWER_TIME)
     except (ServerError, ValueError) as error:

@@ -13,8 +13,10 @@ from clustercache._sync.rounds import Rounds
 if TYPE_CHECKING:
     from types import TracebackType
 
+    from clustercache._core.routing import Part
     from clustercache._limits import Limits
     from clustercache._queue import Chunk
+    from clustercache._request import Command
     from clustercache._sync.cluster import Cluster
     from clustercache._sync.pool import Pool
 
@@ -35,6 +37,9 @@ class Pipeline(Queue):
         self._map = client._map  # noqa: SLF001
         self._callbacks = client._callbacks  # noqa: SLF001
         self.encoder = client.encoder
+
+    def _parts_of(self, command: Command) -> list[Part]:
+        return self._map.parts_of(command)
 
     def execute(self, raise_on_error: bool = True) -> list[Any]:  # noqa: FBT001, FBT002 - redis-py's
         """Send all calls and return their results in order.

@@ -6,21 +6,21 @@ import dataclasses
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
-from clustercache._core import topology, wire
+from clustercache._core import wire
 from clustercache._core.decisions import Trouble, classify
+from clustercache._core.sources import CLUSTER
 from clustercache._core.wire import ServerError
-from clustercache._sync.connection import Connection, NoReply, NotSent, Refused, Silent
+from clustercache._sync.connection import Connection, NoReply, NotSent, Silent
 from clustercache._sync.dial import Dial
 
 if TYPE_CHECKING:
     import ssl
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
     from clustercache._core.address import Address
-    from clustercache._core.topology import View
+    from clustercache._core.sources import Answer, Source
     from clustercache.config import ClusterConfig
 
-_VIEW = (("CLUSTER", "SLOTS"), ("CLUSTER", "NODES"))
 _PING = (("PING",),)
 _READ_TIME = 0.05
 """Seconds for the rest of replies that have begun to come."""
@@ -112,6 +112,11 @@ class Probe:
         self._dial = None
         return Connection(self.address, self._config, tls=self._tls, sock=sock)
 
+    @property
+    def dialling(self) -> bool:
+        """Whether a connection is being made."""
+        return self._dial is not None
+
     def answer(self, timeout: float) -> list[Any] | None:
         """Return the replies to the question, or None if they have not all come in `timeout`."""
         if self._connection is None or not self._connection.readable(timeout):
@@ -159,79 +164,29 @@ class LifeProbe(Probe):
 
 
 class ViewProbe(Probe):
-    """Asks a node for its view of the cluster."""
+    """Asks a node, or a sentinel, for its view of the topology."""
 
-    def __init__(self, address: Address, config: ClusterConfig, tls: ssl.SSLContext | None) -> None:
-        """Open nothing yet."""
-        super().__init__(address, config, tls, _VIEW)
+    __slots__ = ("_known_as", "_source")
 
-    def view(self, timeout: float) -> View | None:
+    def __init__(
+        self,
+        address: Address,
+        config: ClusterConfig,
+        tls: ssl.SSLContext | None,
+        *,
+        source: Source = CLUSTER,
+        known_as: Address | None = None,
+    ) -> None:
+        """Open nothing yet; `known_as` is the node's address in the topology, if another."""
+        super().__init__(address, config, tls, source.question)
+        self._source = source
+        self._known_as = known_as or address
+
+    def view(self, timeout: float) -> Answer | None:
         """Return the node's view, or None if there is none (yet).
 
         Raises:
-            ServerError: The node refuses CLUSTER SLOTS.
+            ServerError: The node refuses the question.
         """
         replies = self.answer(timeout)
-        return None if replies is None else _parsed(replies, self.address)
-
-
-def learn(
-    addresses: Sequence[Address],
-    config: ClusterConfig,
-    tls: ssl.SSLContext | None,
-    *,
-    enough: int,
-    timeout: float,
-    deadline: float,
-    known: frozenset[str] = frozenset(),
-    stopping: Callable[[], bool] = lambda: False,
-) -> tuple[list[View], dict[Address, Exception]]:
-    """Ask nodes in turn for their views until `enough` have answered.
-
-    Args:
-        addresses: Whom to ask, best first.
-        config: How to connect.
-        tls: The TLS context, or None.
-        enough: How many views are wanted.
-        known: Ids of our nodes: a view that shares none is kept and does not count.
-        timeout: Seconds for each node.
-        deadline: Until when, in monotonic seconds, nodes are asked at all.
-        stopping: Tells that nobody wants to know any more.
-
-    Returns:
-        The views, oldest first, and what each node that gave none said instead.
-    """
-    views: list[View] = []
-    failures: dict[Address, Exception] = {}
-    for address in addresses:
-        left = deadline - monotonic()
-        ours = sum(not known or bool(view.ids & known) for view in views)
-        if ours >= enough or left <= 0 or stopping():
-            break
-        try:
-            views.append(_view_of(address, config, tls, min(timeout, left)))
-        except (NotSent, NoReply, Silent, Refused, ServerError, ValueError) as error:
-            failures[address] = error
-    return views, failures
-
-
-def _view_of(
-    address: Address, config: ClusterConfig, tls: ssl.SSLContext | None, timeout: float
-) -> View:
-    connection = Connection(address, config, tls=tls, timeout=timeout)
-    replies: list[Any] = []
-    try:
-        deadline = monotonic() + timeout
-        connection.send(wire.pack_many(_VIEW), deadline)
-        connection.read_many(len(_VIEW), deadline, replies)
-    finally:
-        connection.close()
-    return _parsed(replies, address)
-
-
-def _parsed(replies: Sequence[Any], address: Address) -> View:
-    slots, nodes = replies
-    if isinstance(slots, ServerError):
-        raise slots
-    text = nodes.decode() if isinstance(nodes, bytes) else None  # refused, or not there
-    return topology.parse_view(slots, text, address)
+        return None if replies is None else self._source.read(replies, self._known_as)

@@ -219,7 +219,7 @@ class Subscriber:
 
     def _open(self, node: Address) -> None:
         try:
-            self._links[node] = Link(*self._map.probe_of(node), self.state.open(node))
+            self._links[node] = Link(*self._map.discovery.way_to(node), self.state.open(node))
         except (OSError, UnicodeError):
             self.state.lost(node, LOST)
             self._note_failure(node)

@@ -12,14 +12,14 @@ from clustercache._core import wire
 from clustercache._core.commands import Safety
 from clustercache._core.slots import encode, key_slot
 from clustercache._queue import numbered
-from clustercache._request import Command, Request, Terms
+from clustercache._request import NO_SLOT, Command, Request, Terms
 from clustercache._sync.pipeline import Pipeline, first_error
 from clustercache._sync.watched import Watched
 from clustercache._transaction import Transaction, Watch, as_results, one_slot
-from clustercache.exceptions import InvalidArgumentError
+from clustercache.exceptions import CrossSlotError, InvalidArgumentError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from clustercache._sync.cluster import Cluster
 
@@ -56,7 +56,7 @@ class TransactionPipeline(Pipeline):
         kept = self._chunk.mark()
         super().execute_command(*args, **options)
         try:
-            self._slot = one_slot([self._slot, *self._chunk.slots[kept[0] :]], str(args[0]))
+            self._slot = self._one_slot([self._slot, *self._chunk.slots[kept[0] :]], str(args[0]))
         except InvalidArgumentError:
             self._chunk.forget(kept)
             raise
@@ -91,7 +91,7 @@ class TransactionPipeline(Pipeline):
         if not names:
             _refuse("WATCH needs a key")
         keys = [encode(name) for name in names]
-        slot = one_slot([self._slot, *map(key_slot, keys)], "WATCH")
+        slot = self._one_slot([self._slot, *map(key_slot, keys)], "WATCH")
         words: tuple[Any, ...] = ("WATCH", *keys)
         watch = Watch("WATCH", [wire.pack(words)], slot, Safety.SAME, self._terms())
         if self._watched is not None:
@@ -107,15 +107,15 @@ class TransactionPipeline(Pipeline):
         if self._watched is None:
             return self._client.execute_command(*args, **options)
         command = Command(args, self._limits.in_force(), monotonic(), decode=True)
-        parts = command.parts()
-        one_slot([self._slot, *(part[0] for part in parts)], command.spec.name)
+        parts = self._parts_of(command)
+        self._one_slot([self._slot, *(part[0] for part in parts)], command.spec.name)
         reply = self._watched.send(Request(command, parts[0]))
         return self._client._result(command.spec, reply, options)  # noqa: SLF001
 
     def unwatch(self) -> Any:
         """Forget what is watched: calls are kept again."""
         self._end_watch(executed=False)
-        self._slot = one_slot(self._chunk.slots, "UNWATCH")
+        self._slot = self._one_slot(self._chunk.slots, "UNWATCH")
         return True
 
     def _end_watch(self, *, executed: bool) -> None:
@@ -175,6 +175,18 @@ class TransactionPipeline(Pipeline):
             raise numbered(error, *request.culprit) from None
         self._end_watch(executed=True)
         return replies
+
+    def _one_slot(self, slots: Iterable[int | None], name: str) -> int | None:
+        """Return the one slot; where one shard takes keys of all slots together, any of them."""
+        found = list(slots)
+        try:
+            return one_slot(found, name)
+        except CrossSlotError:
+            if self._map.single is None:
+                self._map.ensure(self._terms().deadline)
+            if not self._map.single:
+                raise
+        return next(slot for slot in found if slot is not None and slot != NO_SLOT)
 
     def _terms(self) -> Terms:
         limits = self._limits.in_force()

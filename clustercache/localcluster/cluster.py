@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import signal
-import weakref
 from dataclasses import dataclass
 from pathlib import Path
 from time import monotonic
-from typing import TYPE_CHECKING, Self
-from urllib.parse import quote, urlencode
+from typing import TYPE_CHECKING, Any
 
 from clustercache._core.slots import key_slot
 from clustercache.admin.creation import Creation, Progress
@@ -18,35 +15,20 @@ from clustercache.admin.views import why_not_ready
 from clustercache.admin.waiting import wait_until
 from clustercache.config import TLS
 from clustercache.exceptions import AdminError, ConfigurationError
+from clustercache.localcluster.deployment import Deployment, Failover
 from clustercache.localcluster.fleet import Fleet
+from clustercache.localcluster.replication import LocalReplication, LocalSentinel
 from clustercache.localcluster.servers import find_server
 from clustercache.localcluster.settings import Settings
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
-    from types import TracebackType
 
     from clustercache.admin.nodes_text import NodeLine
     from clustercache.localcluster.node import Node
-    from clustercache.localcluster.servers import Server
     from clustercache.localcluster.settings import Value
 
 _FAILOVER_AGAIN = 6.0  # a manual failover gives up silently after 5 s
-
-
-@dataclass(frozen=True, slots=True)
-class Failover:
-    """A promotion that was seen.
-
-    Attributes:
-        promoted: The node that is primary now.
-        seconds: From the fault until the promotion was seen.
-        at: When it was seen, by `time.monotonic()`.
-    """
-
-    promoted: Node
-    seconds: float
-    at: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +37,7 @@ class _Fault:
     at: float
 
 
-class LocalCluster:
+class LocalCluster(Deployment):
     """A cluster of real servers on 127.0.0.1, ready when the constructor returns.
 
     A small supervisor process is the servers' parent. They end, and a temporary directory goes,
@@ -122,18 +104,30 @@ class LocalCluster:
             directory = Path(directory).absolute()
             directory.mkdir(parents=True, exist_ok=True)
         self._shape = (primaries, replicas)
-        self._timeout = timeout
         self._tell = progress or (lambda _: None)
         self._fault: _Fault | None = None
         self.plan: Plan | None = None
-        self._fleet = Fleet(settings, directory, make_tls=tls is True, timeout=timeout)
-        self._finalizer = weakref.finalize(self, self._fleet.close)
-        self.directory = self._fleet.directory
+        super().__init__(Fleet(settings, directory, make_tls=tls is True, timeout=timeout), timeout)
         try:
             self._open(port, create=create)
         except BaseException:
             self.close()
             raise
+
+    @classmethod
+    def standalone(cls, **options: Any) -> LocalReplication:
+        """Return one server that belongs to no cluster; see `LocalReplication`."""
+        return LocalReplication(replicas=0, **options)
+
+    @classmethod
+    def replicated(cls, replicas: int = 1, **options: Any) -> LocalReplication:
+        """Return one primary with replicas, which nobody promotes; see `LocalReplication`."""
+        return LocalReplication(replicas=replicas, **options)
+
+    @classmethod
+    def sentinel(cls, replicas: int = 2, sentinels: int = 3, **options: Any) -> LocalSentinel:
+        """Return one primary with replicas, watched by sentinels; see `LocalSentinel`."""
+        return LocalSentinel(replicas=replicas, sentinels=sentinels, **options)
 
     def _open(self, port: int | None, *, create: bool) -> None:
         primaries, replicas = self._shape
@@ -165,47 +159,6 @@ class LocalCluster:
         Creation(self.plan, links, self._tell, self._timeout).run()
         self._fleet.save(self._shape, created=True)
 
-    @property
-    def server(self) -> Server:
-        """The server program."""
-        return self._fleet.settings.server
-
-    @property
-    def tls(self) -> TLS | None:
-        """Paths of the certificates, or None for plain TCP."""
-        return self._fleet.settings.tls
-
-    @property
-    def url(self) -> str:
-        """A URL with all nodes and credentials, for `Cluster.from_url`."""
-        settings = self._fleet.settings
-        login = ""
-        if settings.password is not None:
-            login = (
-                f"{quote(settings.username or '', safe='')}:{quote(settings.password, safe='')}@"
-            )
-        first, *others = self.nodes
-        options = [("addr", str(node.address)) for node in others]
-        if settings.tls and settings.tls.ca_certs:
-            options.append(("ssl_ca_certs", settings.tls.ca_certs))
-        query = f"?{urlencode(options, safe=':/')}" if options else ""
-        return f"{'rediss' if settings.tls else 'redis'}://{login}{first.address}{query}"
-
-    @property
-    def nodes(self) -> tuple[Node, ...]:
-        """All nodes, dead ones too, in the order in which they were added."""
-        return tuple(self._fleet.nodes)
-
-    @property
-    def primaries(self) -> tuple[Node, ...]:
-        """The nodes that say just now that they are primaries."""
-        return tuple(node for node in self.nodes if node.role == "primary")
-
-    @property
-    def replicas(self) -> tuple[Node, ...]:
-        """The nodes that say just now that they are replicas."""
-        return tuple(node for node in self.nodes if node.role == "replica")
-
     def node_for(self, key: bytes | str | int) -> Node:
         """Return the running primary that serves a key, or a slot number.
 
@@ -223,35 +176,6 @@ class LocalCluster:
         """Return the running replicas of `primary`."""
         found = (node for node in self._running() if node is not primary)
         return tuple(n for n in found if n.view().myself.primary_id == primary.node_id)
-
-    def kill(self, node: Node) -> None:
-        """End a server with SIGKILL, and return when it is gone."""
-        self._note_fault(node)
-        self._fleet.signal(node, signal.SIGKILL)
-
-    def stop(self, node: Node) -> None:
-        """Freeze a server with SIGSTOP: it keeps its connections and says nothing."""
-        self._note_fault(node)
-        self._fleet.signal(node, signal.SIGSTOP)
-        node.stopped = True
-
-    def resume(self, node: Node) -> None:
-        """Let a stopped server run on (SIGCONT)."""
-        self._fleet.signal(node, signal.SIGCONT)
-        node.stopped = False
-
-    def restart(self, node: Node, *, wait: bool = True) -> None:
-        """End a server in good order, or start a dead one again.
-
-        Args:
-            node: The server.
-            wait: Whether to wait until the cluster is ready again.
-        """
-        node.stopped = False
-        self._fleet.supervised.end(node.name)
-        self._fleet.start([node])
-        if wait:
-            self.wait_ready()
 
     def failover(self, replica: Node, *, force: bool = False) -> None:
         """Promote a replica by CLUSTER FAILOVER, and wait until all agree on it.
@@ -295,23 +219,6 @@ class LocalCluster:
         self._fleet.save(self._shape, created=True)
         return node
 
-    def wait_ready(self, timeout: float | None = None) -> float:
-        """Wait until all running nodes agree, say cluster_state:ok and are in sync.
-
-        Right after a `kill` they still do: `wait_failover` waits for its consequence.
-
-        Args:
-            timeout: Seconds (default: the constructor's).
-
-        Returns:
-            The seconds that it took.
-
-        Raises:
-            AdminError: Not within the timeout; says what is missing.
-        """
-        limit = self._timeout if timeout is None else timeout
-        return wait_until(self._why_not_ready, limit, "the local cluster")
-
     def wait_failover(self, timeout: float | None = None) -> Failover:
         """Wait until the slots of the primary last killed or stopped have a new primary.
 
@@ -340,25 +247,6 @@ class LocalCluster:
         wait_until(reason, limit, f"failover of {fault.line.address}", interval=0.01)
         now = monotonic()
         return Failover(promoted[0], now - fault.at, now)
-
-    def close(self) -> None:
-        """End all servers and remove a temporary directory."""
-        self._finalizer()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
-
-    def _running(self) -> list[Node]:
-        pids = self._fleet.supervised.pids()
-        return [node for node in self.nodes if node.name in pids and not node.stopped]
 
     def _why_not_ready(self) -> str | None:
         running = self._running()

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from clustercache.localcluster.settings import Settings
+    from clustercache.localcluster.settings import SentinelSettings, Settings
 
 _STATE = "cluster.json"
 _HIGHEST_PORT = 65535 - 10000
@@ -55,6 +55,7 @@ class Fleet:
         self, settings: Settings, directory: Path | None, *, make_tls: bool, timeout: float
     ) -> None:
         self.nodes: list[Node] = []
+        self.sentinels: list[Node] = []
         self.supervised = Supervised(directory)
         self.directory = self.supervised.directory
         self._timeout = timeout
@@ -94,19 +95,31 @@ class Fleet:
         fresh.write_text(json.dumps(state))
         fresh.replace(self.directory / _STATE)
 
-    def add(self, count: int, ports: Sequence[int] = ()) -> list[Node]:
+    def add(
+        self, count: int, ports: Sequence[int] = (), role: SentinelSettings | None = None
+    ) -> list[Node]:
         """Start servers on `ports`, or `count` of them on free ports, and wait until they answer.
+
+        Args:
+            count: How many.
+            ports: Their ports; none for free ones.
+            role: What makes sentinels of them, which are kept in `sentinels`.
 
         Raises:
             AdminError: A port is taken, or a server did not start; says what its log says.
         """
         if any(not 0 < port <= _HIGHEST_PORT for port in ports):
             raise ConfigurationError(f"ports must be from 1 to {_HIGHEST_PORT}: bus ports follow")
+        config = self._config
+        if role is not None:
+            config = replace(config, username=None, password=role.password)
         fresh = [
-            Node(port, self.directory / str(port), self.supervised, self._config, self._context)
+            Node(port, self.directory / str(port), self.supervised, config, self._context)
             for port in self.supervised.ports(list(ports), count)
         ]
-        self.nodes += fresh
+        for node in fresh:
+            node.role_settings = role
+        (self.nodes if role is None else self.sentinels).extend(fresh)
         self.start(fresh)
         return fresh
 
@@ -114,12 +127,15 @@ class Fleet:
         """Start servers that do not run, and wait until each has loaded its data and answers."""
         program = str(self.settings.server.path)
         for node in nodes:
+            settings = node.role_settings or self.settings
             node.directory.mkdir(exist_ok=True)
             file = node.directory / "server.conf"
-            file.touch(mode=0o600)  # it may hold a password
-            file.write_text(self.settings.text(node.port, node.directory))
+            if settings.cluster or not file.exists():  # others write into it what they learn
+                file.touch(mode=0o600)  # it may hold a password
+                file.write_text(settings.text(node.port, node.directory))
             log = node.directory / "server.log"
-            self.supervised.start(node.name, [program, str(file)], node.directory, log)
+            command = [program, str(file), *settings.arguments]
+            self.supervised.start(node.name, command, node.directory, log)
             node.stopped = False
         for node in nodes:
             wait_until(
@@ -142,7 +158,7 @@ class Fleet:
             raise AdminError(str(error)) from error  # waiting will not change its mind
         if info.get("process_id") != str(pid):
             return "another server answers on its port"
-        return "it is loading its data" if info.get("loading") != "0" else None
+        return "it is loading its data" if info.get("loading", "0") != "0" else None
 
     def signal(self, node: Node, number: int) -> None:
         """Send a signal to a server, and see SIGKILL and SIGSTOP take effect.
@@ -156,6 +172,6 @@ class Fleet:
 
     def close(self) -> None:
         """End all servers."""
-        for node in self.nodes:
+        for node in (*self.nodes, *self.sentinels):
             node.link.close()
         self.supervised.close()

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from clustercache.config import ClusterConfig
+    from clustercache.localcluster.settings import SentinelSettings
     from clustercache.localcluster.supervised import Supervised
 
 HOST = "127.0.0.1"
@@ -26,6 +27,7 @@ class Node:
         address: Where clients reach it; `host` and `port` are its parts.
         directory: Where it keeps its files, with `server.conf` and `server.log`.
         stopped: Whether `LocalCluster.stop` froze it.
+        role_settings: What makes a sentinel of it; None where it holds data.
         link: Its administrative connection.
     """
 
@@ -40,6 +42,7 @@ class Node:
         self.address = Address(HOST, port)
         self.directory = directory
         self.stopped = False
+        self.role_settings: SentinelSettings | None = None
         self.link = NodeLink(self.address, config, tls)
         self._supervised = supervised
         self._node_id = ""

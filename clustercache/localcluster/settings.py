@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
+    from clustercache._core.address import Address
     from clustercache.config import TLS
     from clustercache.localcluster.servers import Server
 
@@ -32,6 +33,12 @@ class Settings:
     password: str | None = field(default=None, repr=False)
     tls: TLS | None = None
     extra: Mapping[str, Value | Sequence[Value]] = field(default_factory=dict)
+    cluster: bool = True
+
+    @property
+    def arguments(self) -> tuple[str, ...]:
+        """What follows the configuration file on the command line."""
+        return ()
 
     def __post_init__(self) -> None:
         """Refuse what cannot be meant, before anything is started."""
@@ -45,18 +52,13 @@ class Settings:
     def text(self, port: int, directory: Path) -> str:
         """Return the configuration of the server on `port`, which works in `directory`."""
         options: dict[str, Value | Sequence[Value]] = {
-            **self._ports(port),
+            **_ports(port, self.tls),
             "bind": "127.0.0.1",
             "dir": _quoted(str(directory)),
             "daemonize": False,
             "save": "",
             "appendonly": self.appendonly,
-            "cluster-enabled": True,
-            "cluster-config-file": "nodes.conf",
-            "cluster-node-timeout": round(self.node_timeout * 1000),
-            "cluster-require-full-coverage": self.full_coverage,
-            # However stale a replica is: a test wants it promoted.
-            "cluster-replica-validity-factor": 0,
+            **self._cluster_options(),
             # The default waits 5 s before the first sync; a primary killed before has no successor.
             "repl-diskless-sync": True,
             "repl-diskless-sync-delay": 0,
@@ -66,24 +68,18 @@ class Settings:
             options["enable-debug-command"] = "local"
         options.update(self._credentials())
         options.update(self.extra)
-        return "".join(
-            _line(name, value)
-            for name, values in options.items()
-            for value in ([values] if isinstance(values, (str, int, float)) else values)
-        )
+        return _lines(options)
 
-    def _ports(self, port: int) -> dict[str, Value]:
-        if self.tls is None:
-            return {"port": port}
+    def _cluster_options(self) -> dict[str, Value]:
+        if not self.cluster:
+            return {}
         return {
-            "port": 0,
-            "tls-port": port,
-            "tls-cert-file": _quoted(self.tls.certfile or ""),
-            "tls-key-file": _quoted(self.tls.keyfile or ""),
-            "tls-ca-cert-file": _quoted(self.tls.ca_certs or ""),
-            "tls-auth-clients": "optional",
-            "tls-replication": True,
-            "tls-cluster": True,  # without it, SLOTS and MOVED name ports that speak plain TCP
+            "cluster-enabled": True,
+            "cluster-config-file": "nodes.conf",
+            "cluster-node-timeout": round(self.node_timeout * 1000),
+            "cluster-require-full-coverage": self.full_coverage,
+            # However stale a replica is: a test wants it promoted.
+            "cluster-replica-validity-factor": 0,
         }
 
     def _credentials(self) -> dict[str, Value | Sequence[Value]]:
@@ -95,6 +91,74 @@ class Settings:
         digest = hashlib.sha256(self.password.encode()).hexdigest()
         users = ["default off", f"{self.username} on #{digest} ~* &* +@all"]
         return {"user": users, "masteruser": _quoted(self.username), "masterauth": secret}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SentinelSettings:
+    """What all sentinels of one service have in common; see `LocalSentinel` for the fields."""
+
+    data: Settings
+    service: str
+    primary: Address
+    quorum: int
+    down_after: float
+    password: str | None = field(default=None, repr=False)
+    cluster: bool = False
+
+    @property
+    def arguments(self) -> tuple[str, ...]:
+        """What follows the configuration file on the command line."""
+        return ("--sentinel",)
+
+    def text(self, port: int, directory: Path) -> str:
+        """Return the configuration of the sentinel on `port`, which works in `directory`."""
+        name, data = self.service, self.data
+        where = f"{self.primary.host} {self.primary.port}"
+        rules = [
+            f"monitor {name} {where} {self.quorum}",
+            f"down-after-milliseconds {name} {round(self.down_after * 1000)}",
+            f"failover-timeout {name} {round(self.down_after * 5000)}",
+            f"parallel-syncs {name} 8",
+        ]
+        if data.username:
+            rules.append(f"auth-user {name} {data.username}")
+        if data.password is not None:
+            rules.append(f"auth-pass {name} {_quoted(data.password)}")
+        options: dict[str, Value | Sequence[Value]] = {
+            **_ports(port, data.tls),
+            "bind": "127.0.0.1",
+            "dir": _quoted(str(directory)),
+            "daemonize": False,
+            "sentinel": rules,
+        }
+        if self.password is not None:
+            secret = _quoted(self.password)
+            options["requirepass"] = secret
+            options["sentinel"] = [*rules, f"sentinel-pass {secret}"]
+        return _lines(options)
+
+
+def _ports(port: int, tls: TLS | None) -> dict[str, Value]:
+    if tls is None:
+        return {"port": port}
+    return {
+        "port": 0,
+        "tls-port": port,
+        "tls-cert-file": _quoted(tls.certfile or ""),
+        "tls-key-file": _quoted(tls.keyfile or ""),
+        "tls-ca-cert-file": _quoted(tls.ca_certs or ""),
+        "tls-auth-clients": "optional",
+        "tls-replication": True,
+        "tls-cluster": True,  # without it, SLOTS and MOVED name ports that speak plain TCP
+    }
+
+
+def _lines(options: Mapping[str, Value | Sequence[Value]]) -> str:
+    return "".join(
+        _line(name, value)
+        for name, values in options.items()
+        for value in ([values] if isinstance(values, (str, int, float)) else values)
+    )
 
 
 def _line(name: str, value: Value) -> str:

@@ -296,3 +296,37 @@ def test_the_defaults_are_the_ones_that_the_documentation_names():
 
 def test_parse_url_leaves_out_what_the_url_does_not_say():
     assert parse_url("redis://h:7") == {"seeds": [("h", 7)]}
+
+
+def test_a_sentinel_url_names_sentinels_service_and_database():
+    config = from_url(
+        "redis+sentinel://app:pw@s1,s2:5/mymaster/3?addr=s3&sentinel_username=u",
+        sentinel_password="p",
+    )
+    assert config.seeds == (("s1", 26379), ("s2", 5), ("s3", 26379))
+    assert (config.service_name, config.db) == ("mymaster", 3)
+    assert (config.username, config.password) == ("app", "pw")
+    assert (config.sentinel_username, config.sentinel_password) == ("u", "p")
+    assert from_url("rediss+sentinel:///a%2Fb").service_name == "a/b"
+    assert from_url("rediss+sentinel:///m").tls is not None
+
+
+@pytest.mark.parametrize(
+    ("url", "options"),
+    [
+        ("redis+sentinel://h", {}),
+        ("redis+sentinel://h/", {}),
+        ("redis+sentinel://h/m/x", {}),
+        ("redis+sentinel://h/a%20b", {}),
+        ("http+sentinel://h/m", {}),
+        ("redis://h", {"sentinel_password": "x"}),
+    ],
+)
+def test_a_sentinel_url_that_cannot_be_meant_is_refused(url, options):
+    with pytest.raises(ConfigurationError):
+        from_url(url, **options)
+
+
+def test_the_sentinels_password_is_never_shown():
+    config = from_url("redis+sentinel://h/m", sentinel_password=SECRET)
+    assert SECRET not in repr(config)
