@@ -20,10 +20,14 @@ jitter = random.random
 
 
 class Limits(NamedTuple):
-    """In force for each call of a block: seconds, and the retry policy."""
+    """In force for each call of a block: seconds, and the retry policy.
+
+    `chosen` tells a deadline that the caller asked for from the configuration's.
+    """
 
     deadline: float
     retry: RetryPolicy
+    chosen: bool = False
 
 
 class LimitScope:
@@ -51,7 +55,9 @@ class LimitScope:
         if deadline is not None:
             check_seconds("deadline", deadline)
         around = self.in_force()
-        token = self.current.set(Limits(deadline or around.deadline, retry or around.retry))
+        chosen = around.chosen or deadline is not None
+        limits = Limits(deadline or around.deadline, retry or around.retry, chosen)
+        token = self.current.set(limits)
         try:
             yield
         finally:

@@ -27,6 +27,7 @@ from clustercache._direct import DIRECT
 from clustercache._limits import LimitScope
 from clustercache._request import NO_SLOT, Command, Failed, Request, merged
 from clustercache._sync.batches import Batches
+from clustercache._sync.blocking import Blocking
 from clustercache._sync.cluster_map import ClusterMap
 from clustercache._sync.connection import NoReply, NotSent, Silent
 from clustercache._sync.executor import Executor
@@ -80,6 +81,7 @@ class Cluster(Commands):
         self._map = ClusterMap(config)
         self._executor = Executor(self._map)
         self._batches = Batches(self._map, self._executor)
+        self._blocking = Blocking(self._map)
         self._limits = LimitScope(config)
         self._limited = self._limits.current.get
         self._deadline = config.deadline
@@ -182,10 +184,10 @@ class Cluster(Commands):
     def _execute(self, args: Any, options: dict[str, Any]) -> Any:
         """Do what `execute_command` says, for every kind of command."""
         limits, decode = self._limits.in_force(), NEVER_DECODE not in options
-        command = Command(args, limits, monotonic(), decode=decode)
+        command = Command(args, limits, monotonic(), decode=decode, may_block=True)
         parts = command.parts()
         targets = options.get("target_nodes")
-        if targets is not None and len(parts) > 1:
+        if targets is not None and (len(parts) > 1 or command.wait is not None):
             msg = "target_nodes is for commands without keys: these go to the owners of their slots"
             raise InvalidArgumentError(msg, command=command.spec.name)
         everywhere = command.spec.route in {Route.PRIMARIES, Route.NODES}
@@ -200,6 +202,8 @@ class Cluster(Commands):
         return self._result(command.spec, reply, options)
 
     def _reply_to(self, command: Command, parts: list[Part]) -> Any:
+        if command.wait is not None:
+            return self._blocking.run(Request(command, parts[0]))
         if len(parts) == 1:
             return self._executor.run(Request(command, parts[0]))
         return merged(command, parts, *self._batches.run(command, parts))

@@ -40,7 +40,16 @@ _TROUBLES = frozenset({ServerError, Failed})
 class Share:
     """What goes to one node in one write, and what came back so far."""
 
-    __slots__ = ("_connection", "_follows_map", "_settled", "clean", "data", "outcomes", "pool")
+    __slots__ = (
+        "_connection",
+        "_follows_map",
+        "_leases",
+        "_settled",
+        "clean",
+        "data",
+        "outcomes",
+        "pool",
+    )
 
     def __init__(self, pool: Pool, data: Sequence[bytes], *, follows_map: bool = True) -> None:
         """Take packed commands for one node.
@@ -51,6 +60,7 @@ class Share:
             follows_map: Whether the node was chosen because it owns the commands' slots.
         """
         self.pool = pool
+        self._leases = pool
         self._follows_map = follows_map
         self.data = data
         self.outcomes: list[Any] = []
@@ -71,7 +81,7 @@ class Share:
             self.outcomes = [NOT_TRIED] * count
             return
         try:
-            self._connection = pool.lease(deadline, peek=peek)
+            self._connection = self._lease(deadline, peek=peek)
             left = max(deadline - monotonic(), 0.001)
             self._connection.set_patience(min(cluster_map.config.socket_timeout, left))
             self._connection.send(b"".join(self.data), deadline)
@@ -88,6 +98,9 @@ class Share:
             if error.silent:
                 cluster_map.suspect(pool)
             self.outcomes = self._broken_off(error)
+
+    def _lease(self, deadline: float, *, peek: bool) -> Connection:
+        return self._leases.lease(deadline, peek=peek)
 
     def go_on(
         self,
@@ -113,6 +126,11 @@ class Share:
         lost, cut = Failed(Event(Trouble.NO_REPLY, where)), Failed(Event(Trouble.BROKEN_OFF, where))
         ends = accumulate(len(piece) for piece in self.data)
         return [lost if end <= error.sent else cut for end in ends]
+
+    @property
+    def result(self) -> Any:
+        """What came of the last command: the one that ASKING, say, goes before."""
+        return self.outcomes[-1]
 
     @property
     def unfinished(self) -> bool:
@@ -142,7 +160,7 @@ class Share:
 
     def _lost(self) -> None:
         # What is idle was cut off, too: nothing more is to be lost on it.
-        self.pool.flush()
+        self._leases.flush()
         self._give_up(Trouble.NO_REPLY)
 
     def _was_silent(self, cluster_map: ClusterMap, deadline: float, waited: float) -> None:
@@ -161,7 +179,7 @@ class Share:
     def close(self) -> None:
         """Close the connection: it is out of step."""
         if self._connection is not None:
-            self.pool.discard(self._connection)
+            self._leases.discard(self._connection)
         self._connection = None
 
     def settle(self, patience: float) -> None:
@@ -175,7 +193,7 @@ class Share:
                 self.close()
             else:
                 self._connection.set_patience(patience)
-                self.pool.release(self._connection, monotonic())
+                self._leases.release(self._connection, monotonic())
                 self._connection = None
         self.clean = _TROUBLES.isdisjoint(kinds) and NOT_TRIED not in self.outcomes[:1]
         if ServerError in kinds:

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     First = NotSent | NoReply | Silent | Stale | ServerError
 
-_ASKING = wire.pack(("ASKING",))
+ASKING = wire.pack(("ASKING",))
 
 
 class Executor:
@@ -94,17 +94,22 @@ class Executor:
             pool = self._route(request, target)
             if isinstance(pool, Failed):
                 return pool
-            data = [_ASKING, request.data] if asking else [request.data]
-            share = Share(pool, data, follows_map=target is None)
+            share = self._share(request, pool, asking=asking, follows_map=target is None)
             exchange(self._map, [share], command.deadline, peek=never, decode=command.decode)
-            if share.outcomes[-1] is not NOT_TRIED:
-                return share.outcomes[-1]
+            outcome = share.result
+            if outcome is not NOT_TRIED:
+                return outcome
             if target is not None and pool.retired:
                 return Failed(Event(Trouble.UNREACHABLE, target))
             if monotonic() >= command.deadline:
                 full = pool.suspicion is None
                 trouble = Trouble.POOL_FULL if full else Trouble.EXPIRED
                 return Failed(Event(trouble, pool.address))
+
+    def _share(self, request: Request, pool: Pool, *, asking: bool, follows_map: bool) -> Share:
+        """Return what goes to a node for a request."""
+        data = [ASKING, request.data] if asking else [request.data]
+        return Share(pool, data, follows_map=follows_map)
 
     def _route(self, request: Request, target: Address | None) -> Pool | Failed:
         """Return the pool to use, once its node is well."""
