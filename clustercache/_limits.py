@@ -5,8 +5,10 @@ from __future__ import annotations
 import random
 from contextlib import contextmanager
 from contextvars import ContextVar
+from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
+from clustercache._core.commands import Safety
 from clustercache.config import check_seconds
 
 if TYPE_CHECKING:
@@ -28,6 +30,13 @@ class Limits(NamedTuple):
     deadline: float
     retry: RetryPolicy
     chosen: bool = False
+
+    def repeating(self) -> Limits:
+        """Return the limits of a call that may be repeated as a plain SET may."""
+        resend = self.retry.resend
+        if Safety.SAME not in resend:
+            return self
+        return self._replace(retry=replace(self.retry, resend=resend | {Safety.NEVER}))
 
 
 class LimitScope:

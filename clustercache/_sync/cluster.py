@@ -14,13 +14,14 @@ from clustercache import config as configuration
 from clustercache._commands import (
     EMPTY_RESPONSE,
     NEVER_DECODE,
+    REPEATABLE,
     Commands,
     callbacks_for,
     encoder_for,
     merge_nodes,
 )
 from clustercache._core import wire
-from clustercache._core.commands import Route
+from clustercache._core.commands import Merge, Route
 from clustercache._core.slots import encode, key_slot
 from clustercache._core.wire import ServerError
 from clustercache._direct import DIRECT
@@ -33,6 +34,7 @@ from clustercache._sync.connection import NoReply, NotSent, Silent
 from clustercache._sync.executor import Executor
 from clustercache._sync.pipeline import Pipeline
 from clustercache._sync.pool import STALE_AFTER, Stale
+from clustercache._sync.recipes import Recipes
 from clustercache._targets import addresses_of
 from clustercache.config import RetryPolicy
 from clustercache.exceptions import InvalidArgumentError
@@ -51,11 +53,11 @@ if TYPE_CHECKING:
     from clustercache._sync.pool import Pool
     from clustercache.config import ClusterConfig
 
-_SPECIAL = frozenset({"target_nodes", EMPTY_RESPONSE, NEVER_DECODE})
+_SPECIAL = frozenset({"target_nodes", EMPTY_RESPONSE, NEVER_DECODE, REPEATABLE})
 _NOT_FOR_CALLBACKS = _SPECIAL | {"keys"}
 
 
-class Cluster(Commands):
+class Cluster(Recipes, Commands):
     """A client of a Redis or Valkey Cluster, for any number of threads.
 
     Every command method of redis-py, with its results. Keys go to their slot's primary; redirects,
@@ -117,7 +119,9 @@ class Cluster(Commands):
 
         Args:
             args: The command's name and arguments: bytes, str, int or float.
-            options: ``target_nodes`` as in redis-py, and what its reply callbacks take.
+            options: ``target_nodes`` as in redis-py, and what its reply callbacks take;
+                ``repeatable=True`` for a call, of a script say, that may be sent again when its
+                reply was lost.
 
         Raises:
             redis.RedisError: See `clustercache.exceptions`.
@@ -184,6 +188,8 @@ class Cluster(Commands):
     def _execute(self, args: Any, options: dict[str, Any]) -> Any:
         """Do what `execute_command` says, for every kind of command."""
         limits, decode = self._limits.in_force(), NEVER_DECODE not in options
+        if options.get(REPEATABLE):
+            limits = limits.repeating()
         command = Command(args, limits, monotonic(), decode=decode, may_block=True)
         parts = command.parts()
         targets = options.get("target_nodes")
@@ -220,6 +226,8 @@ class Cluster(Commands):
         names = [str(address) for address, _ in nodes]
         aims = [address if slot is None else None for address, slot in nodes]
         replies, errors = self._batches.run(command, copies, aims)
+        if spec.merge is Merge.ONE and len(errors) < len(replies):
+            return next(reply for reply in replies if not isinstance(reply, Exception))
         if errors:
             raise errors[0]
         results = [self._result(spec, reply, options) for reply in replies]
