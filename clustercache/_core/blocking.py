@@ -29,6 +29,8 @@ SLACK = 10.0
 """Seconds beyond the server's timeout in which a failover may happen."""
 FOREVER = 1e9
 """Seconds of a deadline that is none: what locks and timers still take."""
+TICK = 0.15
+"""Seconds that a server may be late to give up: an idle one looks ten times a second."""
 LEAST = 0.01
 """Seconds that a server is told at the least: 0 would be for ever."""
 
@@ -82,7 +84,7 @@ class Wait(NamedTuple):
 
 def before(left: float) -> float:
     """Return when a server gives up for its answer to come within `left` seconds."""
-    return left - min(max(left / 10, LEAST), 0.25)
+    return left - min(max(left / 10, TICK), 2 * TICK, max(left / 2, 0.0))
 
 
 def wait_of(spec: CommandSpec, args: Sequence[Any]) -> Wait | None:

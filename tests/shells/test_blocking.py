@@ -103,7 +103,7 @@ def test_a_deadline_shortens_the_timeout(fake, owner):
         client.blpop([KEY], 30)
         client.blpop([KEY], 0.25)
     told = [float(command[-1]) for command in owner.received("BLPOP")]
-    assert told == [pytest.approx(0.9, abs=0.05), pytest.approx(0.9, abs=0.05), 0.25]
+    assert told == [pytest.approx(0.85, abs=0.05), pytest.approx(0.85, abs=0.05), 0.25]
 
 
 def test_a_retry_policy_is_no_deadline(fake, owner):
