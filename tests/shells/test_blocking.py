@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import signal
+import socket
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -76,6 +78,22 @@ def test_its_connection_is_used_again(fake, owner):
     with Cluster.from_url(fake.url) as client:
         assert [client.blpop(KEY, 1) for _ in range(3)] == [(KEY.encode(), b"x")] * 3
     assert len({command.connection_id for command in owner.received("BLPOP")}) == 1
+
+
+@pytest.mark.skipif(not hasattr(socket, "TCP_KEEPIDLE"), reason="this system has its own times")
+def test_a_host_that_is_gone_is_found_by_the_kernel(fake, owner):
+    owner.on("BLPOP", null())
+    with Cluster.from_url(fake.url) as client:
+        client.blpop(KEY, 1)
+        (apart,) = (p.apart() for p in client._map.pools.values() if p.apart().idle)
+        (connection,) = apart.idle
+        with socket.socket(fileno=os.dup(connection.fileno())) as sock:
+            told = [
+                sock.getsockopt(socket.IPPROTO_TCP, option)
+                for option in (socket.TCP_KEEPIDLE, socket.TCP_KEEPINTVL, socket.TCP_KEEPCNT)
+            ]
+            assert sock.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
+        assert told == [5, 5, 2]
 
 
 def test_places_of_their_own_are_bounded_too(fake, owner, pool):

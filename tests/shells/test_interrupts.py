@@ -16,7 +16,7 @@ import pytest
 
 from clustercache import Cluster
 from clustercache.exceptions import DeadlineExceededError, OutcomeUnknownError
-from clustercache.testing import FakeCluster, close_before_reply, delay, partial, silence
+from clustercache.testing import FakeCluster, close_before_reply, delay, null, partial, silence
 
 KEY = "bar"
 
@@ -271,6 +271,16 @@ def test_a_closed_client_stays_closed_in_a_child(fake):
             client.get(KEY)
 
     in_child(work)
+
+
+def test_a_child_has_connections_of_its_own_for_calls_that_block(fake, owner):
+    owner.on("BLPOP", null())
+    with Cluster.from_url(fake.url) as client:
+        client.blpop(KEY, 1)
+        in_child(lambda: client.blpop(KEY, 1))
+        client.blpop(KEY, 1)
+    first, second, third = (command.connection_id for command in owner.received("BLPOP"))
+    assert first == third != second
 
 
 # ----------------------------------------------------------------------------------- nothing leaks
