@@ -48,6 +48,7 @@ class Helper:
         self._thread: threading.Thread | None = None
         self._last: threading.Thread | None = None
         self._stopping = False
+        self._let_go = False
         self._refreshed = 0.0
         self._life: dict[Address, LifeProbe] = {}
         self._views: dict[Address, ViewProbe] = {}
@@ -95,11 +96,11 @@ class Helper:
     def let_go(self) -> None:
         """End the thread without waiting for it: nobody will ask the map any more."""
         # A finalizer may run anywhere, also where this thread holds a lock: it takes none.
-        self._stopping = True
+        self._let_go = self._stopping = True
 
     def resume(self) -> None:
-        """Allow `start` again, and start if there is work; a closed client stays closed."""
-        if self._map.closed:
+        """Allow `start` again, and start if there is work; not for a client that is gone."""
+        if self._map.closed or self._let_go:
             return
         self._stopping = False
         self._wake.clear()
