@@ -22,6 +22,8 @@ from redis.cluster import (
     parse_cluster_slots,
 )
 from redis.commands import RedisClusterCommands
+from redis.commands.core import Script as RedisScript
+from redis.lock import Lock as RedisLock
 
 from clustercache._core.commands import Merge
 
@@ -31,7 +33,20 @@ if TYPE_CHECKING:
     from clustercache._core.wire import ServerError
     from clustercache.config import ClusterConfig
 
-__all__ = ["EMPTY_RESPONSE", "NEVER_DECODE", "Commands", "callbacks_for", "merge_nodes", "to_error"]
+__all__ = [
+    "EMPTY_RESPONSE",
+    "NEVER_DECODE",
+    "REPEATABLE",
+    "Commands",
+    "RedisLock",
+    "RedisScript",
+    "callbacks_for",
+    "merge_nodes",
+    "to_error",
+]
+
+REPEATABLE = "repeatable"
+"""The option of a call that leaves the same state, and gives the same reply, when applied twice."""
 
 
 def callbacks_for(config: ClusterConfig) -> dict[str, Callable[..., Any]]:

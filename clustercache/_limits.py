@@ -5,8 +5,10 @@ from __future__ import annotations
 import random
 from contextlib import contextmanager
 from contextvars import ContextVar
+from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
+from clustercache._core.commands import Safety
 from clustercache.config import check_seconds
 
 if TYPE_CHECKING:
@@ -20,10 +22,21 @@ jitter = random.random
 
 
 class Limits(NamedTuple):
-    """In force for each call of a block: seconds, and the retry policy."""
+    """In force for each call of a block: seconds, and the retry policy.
+
+    `chosen` tells a deadline that the caller asked for from the configuration's.
+    """
 
     deadline: float
     retry: RetryPolicy
+    chosen: bool = False
+
+    def repeating(self) -> Limits:
+        """Return the limits of a call that may be repeated as a plain SET may."""
+        resend = self.retry.resend
+        if Safety.SAME not in resend:
+            return self
+        return self._replace(retry=replace(self.retry, resend=resend | {Safety.NEVER}))
 
 
 class LimitScope:
@@ -51,7 +64,9 @@ class LimitScope:
         if deadline is not None:
             check_seconds("deadline", deadline)
         around = self.in_force()
-        token = self.current.set(Limits(deadline or around.deadline, retry or around.retry))
+        chosen = around.chosen or deadline is not None
+        limits = Limits(deadline or around.deadline, retry or around.retry, chosen)
+        token = self.current.set(limits)
         try:
             yield
         finally:

@@ -11,11 +11,11 @@ from operator import itemgetter
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from clustercache._core import decisions, routing, wire
+from clustercache._core.blocking import wait_of
 from clustercache._core.commands import (
     Route,
     Safety,
     Split,
-    is_blocking,
     keys_of,
     resolve,
     safety_of,
@@ -65,29 +65,49 @@ class Command:
         limits: The deadline in seconds, and what is sent again.
         deadline: When it passes, in monotonic seconds.
         decode: False gives the reply's strings as bytes, whatever the configuration.
+        wait: How long it blocks, or None if it does not.
     """
 
-    __slots__ = ("args", "deadline", "decode", "limits", "spec")
+    __slots__ = ("args", "deadline", "decode", "limits", "spec", "wait")
 
-    def __init__(self, args: Sequence[Any], limits: Limits, now: float, *, decode: bool) -> None:
+    def __init__(
+        self,
+        args: Sequence[Any],
+        limits: Limits,
+        now: float,
+        *,
+        decode: bool,
+        may_block: bool = False,
+    ) -> None:
         """Find the command.
+
+        Args:
+            args: Its name and arguments.
+            limits: In force.
+            now: When it begins, in monotonic seconds.
+            decode: See above.
+            may_block: Whether it has a connection of its own if it blocks.
 
         Raises:
             InvalidArgumentError: It has no name.
-            UnsupportedCommandError: It would change the state of a shared connection.
+            UnsupportedCommandError: It would block, or change the state of, a shared connection.
         """
         if not args or not isinstance(args[0], (str, bytes)) or not args[0].strip():
             msg = "a command's name is needed, as str or bytes"
             raise InvalidArgumentError(msg)
         self.spec, self.args = resolve(args)
+        self.wait = wait_of(self.spec, self.args) if self.spec.timeout is not None else None
+        if self.wait is not None:
+            chosen = limits.deadline if limits.chosen else None
+            limits = limits._replace(deadline=self.wait.limit(chosen, limits.deadline))
         self.limits = limits
         self.deadline = now + limits.deadline
         self.decode = decode
         if self.spec.refused:
             msg = f"not on a shared connection: {self.spec.refused}"
             raise UnsupportedCommandError(msg, command=self.spec.name)
-        if self.spec.timeout is not None and is_blocking(self.spec, self.args):
-            msg = "blocking commands are not supported yet"
+        if self.wait is not None and not may_block:
+            msg = "it would block what is sent with it: call it on the client itself"
             raise UnsupportedCommandError(msg, command=self.spec.name)
 
     @property

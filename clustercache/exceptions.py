@@ -10,6 +10,7 @@
         ├── PartialError                        a split call succeeded for some keys (`outcomes`)
         ├── DeadlineExceededError (+ redis.TimeoutError)
         │   └── OutcomeUnknownError (+ redis.ConnectionError)   it may have been applied: look first
+        ├── NotReplicatedError                  too few replicas have a durable write
         ├── OvertakenError                      a later command of the batch on its key was executed
         ├── PoolTimeoutError (+ redis.TimeoutError)     no connection came free in time
         ├── ShardUnavailableError (+ redis.ConnectionError)     too many calls wait for a sick shard
@@ -41,6 +42,7 @@ __all__ = [
     "DeadlineExceededError",
     "InvalidArgumentError",
     "NoClusterError",
+    "NotReplicatedError",
     "OutcomeUnknownError",
     "OvertakenError",
     "PartialError",
@@ -114,6 +116,21 @@ class DeadlineExceededError(ClusterCacheError, base.TimeoutError):
 
 class OutcomeUnknownError(DeadlineExceededError, base.ConnectionError):
     """The command was sent and its reply was lost, and sending it twice could apply it twice."""
+
+
+class NotReplicatedError(ClusterCacheError):
+    """A durable write was executed, and fewer replicas than wanted have it: it may yet be lost.
+
+    Attributes:
+        acknowledged: How many replicas have it.
+        wanted: How many were wanted.
+    """
+
+    def __init__(self, message: str, acknowledged: int = 0, wanted: int = 0, **facts: Any) -> None:
+        super().__init__(message, **facts)
+        # Unpickled without: they come back with the other attributes.
+        self.acknowledged = acknowledged
+        self.wanted = wanted
 
 
 class OvertakenError(ClusterCacheError):

@@ -40,6 +40,8 @@ class Trouble(Enum):
     """CLUSTERDOWN, LOADING, MASTERDOWN, no place for a client: the node serves us not for now."""
     READONLY = auto()
     """The node became a replica."""
+    UNBLOCKED = auto()
+    """The node became a replica, or lost the slot, while it kept a blocking call waiting."""
     UNCOVERED = auto()
     """The map names no owner for the slot."""
     UNREACHABLE = auto()
@@ -152,6 +154,7 @@ _BY_CODE = {
     "READONLY": Trouble.READONLY,
 }
 _FULL = "ERR max number of clients"
+_UNBLOCKED = "UNBLOCKED force unblock"
 _FREE_HOPS = 3
 """Redirects followed without a pause: a promotion seen from afar needs two."""
 
@@ -166,6 +169,9 @@ def classify(error: ServerError, node: Address) -> Event:
     trouble = _BY_CODE.get(error.code, Trouble.ERROR)
     if error.text.startswith(_FULL):
         return Event(Trouble.UNREADY, node)
+    if error.text.startswith(_UNBLOCKED):
+        # Not so where an operator did it (CLIENT UNBLOCK), or the stream is gone.
+        return Event(Trouble.UNBLOCKED, node)
     if trouble not in {Trouble.MOVED, Trouble.ASK}:
         return Event(trouble, node)
     try:
@@ -267,6 +273,7 @@ _TABLE: dict[Trouble, Callable[[Situation], Decision]] = {
     Trouble.TRYAGAIN: _tryagain,
     Trouble.UNREADY: _wait_for_the_cluster,
     Trouble.READONLY: _wait_for_the_cluster,
+    Trouble.UNBLOCKED: _wait_for_the_cluster,
     Trouble.UNCOVERED: _wait_for_the_cluster,
     Trouble.UNREACHABLE: _unreachable,
     Trouble.BROKEN_OFF: _broken_off,

@@ -14,25 +14,28 @@ from clustercache import config as configuration
 from clustercache._commands import (
     EMPTY_RESPONSE,
     NEVER_DECODE,
+    REPEATABLE,
     Commands,
     callbacks_for,
     encoder_for,
     merge_nodes,
 )
 from clustercache._core import wire
-from clustercache._core.commands import Route
+from clustercache._core.commands import Merge, Route
 from clustercache._core.slots import encode, key_slot
 from clustercache._core.wire import ServerError
 from clustercache._direct import DIRECT
 from clustercache._limits import LimitScope
 from clustercache._request import NO_SLOT, Command, Failed, Request, merged
 from clustercache._sync.batches import Batches
+from clustercache._sync.blocking import Blocking
 from clustercache._sync.cluster_map import ClusterMap
 from clustercache._sync.connection import NoReply, NotSent, Silent
 from clustercache._sync.executor import Executor
 from clustercache._sync.pipeline import Pipeline
 from clustercache._sync.pool import STALE_AFTER, Stale
 from clustercache._sync.pubsub import PubSub
+from clustercache._sync.recipes import Recipes
 from clustercache._sync.subscriber import disconnect_all
 from clustercache._sync.transaction import TransactionPipeline, transact
 from clustercache._targets import addresses_of
@@ -53,11 +56,11 @@ if TYPE_CHECKING:
     from clustercache._sync.pool import Pool
     from clustercache.config import ClusterConfig
 
-_SPECIAL = frozenset({"target_nodes", EMPTY_RESPONSE, NEVER_DECODE})
+_SPECIAL = frozenset({"target_nodes", EMPTY_RESPONSE, NEVER_DECODE, REPEATABLE})
 _NOT_FOR_CALLBACKS = _SPECIAL | {"keys"}
 
 
-class Cluster(Commands):
+class Cluster(Recipes, Commands):
     """A client of a Redis or Valkey Cluster, for any number of threads.
 
     Every command method of redis-py, with its results. Keys go to their slot's primary; redirects,
@@ -83,6 +86,7 @@ class Cluster(Commands):
         self._map = ClusterMap(config)
         self._executor = Executor(self._map)
         self._batches = Batches(self._map, self._executor)
+        self._blocking = Blocking(self._map)
         self._limits = LimitScope(config)
         self._limited = self._limits.current.get
         self._deadline = config.deadline
@@ -119,7 +123,9 @@ class Cluster(Commands):
 
         Args:
             args: The command's name and arguments: bytes, str, int or float.
-            options: ``target_nodes`` as in redis-py, and what its reply callbacks take.
+            options: ``target_nodes`` as in redis-py, and what its reply callbacks take;
+                ``repeatable=True`` for a call, of a script say, that may be sent again when its
+                reply was lost.
 
         Raises:
             redis.RedisError: See `clustercache.exceptions`.
@@ -184,10 +190,12 @@ class Cluster(Commands):
     def _execute(self, args: Any, options: dict[str, Any]) -> Any:
         """Do what `execute_command` says, for every kind of command."""
         limits, decode = self._limits.in_force(), NEVER_DECODE not in options
-        command = Command(args, limits, monotonic(), decode=decode)
+        if options.get(REPEATABLE):
+            limits = limits.repeating()
+        command = Command(args, limits, monotonic(), decode=decode, may_block=True)
         parts = self._map.parts_of(command)
         targets = options.get("target_nodes")
-        if targets is not None and len(parts) > 1:
+        if targets is not None and (len(parts) > 1 or command.wait is not None):
             msg = "target_nodes is for commands without keys: these go to the owners of their slots"
             raise InvalidArgumentError(msg, command=command.spec.name)
         everywhere = command.spec.route in {Route.PRIMARIES, Route.NODES}
@@ -202,6 +210,8 @@ class Cluster(Commands):
         return self._result(command.spec, reply, options)
 
     def _reply_to(self, command: Command, parts: list[Part]) -> Any:
+        if command.wait is not None:
+            return self._blocking.run(Request(command, parts[0]))
         if len(parts) == 1:
             return self._executor.run(Request(command, parts[0]))
         return merged(command, parts, *self._batches.run(command, parts))
@@ -218,6 +228,8 @@ class Cluster(Commands):
         names = [str(address) for address, _ in nodes]
         aims = [address if slot is None else None for address, slot in nodes]
         replies, errors = self._batches.run(command, copies, aims)
+        if spec.merge is Merge.ONE and len(errors) < len(replies):
+            return next(reply for reply in replies if not isinstance(reply, Exception))
         if errors:
             raise errors[0]
         results = [self._result(spec, reply, options) for reply in replies]

@@ -271,6 +271,7 @@ class ClusterMap:
             self.end(suspicion, replaced=True)
         for pool in pools.values():
             pool.retire()
+            pool.wake_apart()  # they could last for ever
 
     def let_go(self) -> None:
         """Let the helper thread end by itself: the client is gone."""

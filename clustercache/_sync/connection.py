@@ -344,6 +344,15 @@ class Connection:
         with suppress(OSError):  # closed by its owner in the meantime, or by the server
             self._sock.shutdown(socket.SHUT_RDWR)
 
+    def keep_alive(self, seconds: int) -> None:
+        """Let the kernel find within three times `seconds` of silence that the host is gone."""
+        if not hasattr(socket, "TCP_KEEPIDLE"):
+            return  # elsewhere its own times hold
+        with suppress(OSError):  # lost already: whoever writes to it will see that
+            for option in (socket.TCP_KEEPIDLE, socket.TCP_KEEPINTVL):
+                self._sock.setsockopt(socket.IPPROTO_TCP, option, seconds)
+            self._sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, 2)
+
     def fileno(self) -> int:
         """Return the socket's descriptor, for poll()."""
         return self._sock.fileno()

@@ -44,6 +44,7 @@ class Share:
         "_connection",
         "_follows_map",
         "_keeps",
+        "_leases",
         "_settled",
         "clean",
         "data",
@@ -64,6 +65,7 @@ class Share:
         """
         self.pool = pool
         self._keeps = keeps
+        self._leases = pool
         self._follows_map = follows_map
         self.data = data
         self.outcomes: list[Any] = []
@@ -85,7 +87,7 @@ class Share:
             return
         try:
             if self._connection is None:
-                self._connection = pool.lease(deadline, peek=peek)
+                self._connection = self._lease(deadline, peek=peek)
             left = max(deadline - monotonic(), 0.001)
             self._connection.set_patience(min(cluster_map.config.socket_timeout, left))
             self._connection.send(b"".join(self.data), deadline)
@@ -111,6 +113,9 @@ class Share:
         """Return the connection that was kept; it is the caller's from now on."""
         connection, self._connection = self._connection, None
         return connection
+
+    def _lease(self, deadline: float, *, peek: bool) -> Connection:
+        return self._leases.lease(deadline, peek=peek)
 
     def go_on(
         self,
@@ -165,7 +170,7 @@ class Share:
 
     def _lost(self) -> None:
         # What is idle was cut off, too: nothing more is to be lost on it.
-        self.pool.flush()
+        self._leases.flush()
         self._give_up(Trouble.NO_REPLY)
 
     def _was_silent(self, cluster_map: ClusterMap, deadline: float, waited: float) -> None:
@@ -184,7 +189,7 @@ class Share:
     def close(self) -> None:
         """Close the connection: it is out of step."""
         if self._connection is not None:
-            self.pool.discard(self._connection)
+            self._leases.discard(self._connection)
         self._connection = None
 
     def settle(self, patience: float) -> None:
@@ -198,7 +203,7 @@ class Share:
                 self.close()
             elif not self._keeps:
                 self._connection.set_patience(patience)
-                self.pool.release(self._connection, monotonic())
+                self._leases.release(self._connection, monotonic())
                 self._connection = None
         self.clean = _TROUBLES.isdisjoint(kinds) and NOT_TRIED not in self.outcomes[:1]
         if ServerError in kinds:

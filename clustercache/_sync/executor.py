@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     First = NotSent | NoReply | Silent | Stale | ServerError
 
-_ASKING = wire.pack(("ASKING",))
+ASKING = wire.pack(("ASKING",))
 
 
 class Executor:
@@ -100,11 +100,10 @@ class Executor:
             pool = self._route(request, target)
             if isinstance(pool, Failed):
                 return pool
-            data = [_ASKING, *request.pieces] if asking else request.pieces
-            share = Share(pool, data, follows_map=target is None, keeps=request.keeps)
+            share = self._share(request, pool, asking=asking, follows_map=target is None)
             exchange(self._map, [share], command.deadline, peek=never, decode=command.decode)
-            if share.outcomes[-1] is not NOT_TRIED:
-                outcome = request.outcome(share.outcomes[asking:])
+            outcome = self._came(request, share, asking=asking)
+            if outcome is not NOT_TRIED:
                 if request.keeps and type(outcome) is not Failed:
                     request.lease = Lease(pool, share.take(), asking)
                 return outcome
@@ -114,6 +113,15 @@ class Executor:
                 full = pool.suspicion is None
                 trouble = Trouble.POOL_FULL if full else Trouble.EXPIRED
                 return Failed(Event(trouble, pool.address))
+
+    def _share(self, request: Exchange, pool: Pool, *, asking: bool, follows_map: bool) -> Share:
+        """Return what goes to a node for a request."""
+        pieces = [ASKING, *request.pieces] if asking else request.pieces
+        return Share(pool, pieces, follows_map=follows_map, keeps=request.keeps)
+
+    def _came(self, request: Exchange, share: Share, *, asking: bool) -> Any:
+        """Return what came of it."""
+        return request.outcome(share.outcomes[asking:])
 
     def _route(self, request: Exchange, target: Address | None) -> Pool | Failed:
         """Return the pool to use, once its node is well."""

@@ -45,6 +45,7 @@ class Pool:
     """All connections to the node at `address`."""
 
     __slots__ = (
+        "_apart",
         "_changed",
         "_config",
         "_everyone",
@@ -56,6 +57,7 @@ class Pool:
         "errors",
         "idle",
         "last_round_trip",
+        "looked_at",
         "redirects",
         "retired",
         "suspicion",
@@ -86,6 +88,7 @@ class Pool:
         self.errors = 0
         self.redirects = 0
         self.last_round_trip: float | None = None
+        self.looked_at = 0.0
         self._config = config
         self._tls = tls
         self._target = target or address
@@ -93,6 +96,7 @@ class Pool:
         # itself, for Condition's own methods can be interrupted between taking and returning.
         self._lock = threading.RLock()
         self._changed = threading.Condition(self._lock)
+        self._apart: Pool | None = None
         self._opening: set[object] = set()
         # Weak, so that a lease which an exception made its owner lose frees its place.
         self._everyone: weakref.WeakSet[Connection] = weakref.WeakSet()
@@ -101,6 +105,16 @@ class Pool:
     def size(self) -> int:
         """How many connections are open or being opened."""
         return len(self._everyone) + len(self._opening)
+
+    def apart(self) -> Pool:
+        """Return the pool for calls that last: what blocks takes no place from the others."""
+        if self._apart is None:
+            with self._lock:
+                if self._apart is None:
+                    made = Pool(self.address, self._config, self._tls, target=self._target)
+                    made.retired = self.retired
+                    self._apart = made
+        return self._apart
 
     def stats(self) -> dict[str, Any]:
         """Return what happened here; see `Cluster.stats`."""
@@ -207,8 +221,10 @@ class Pool:
             try:
                 connection = self.idle.pop()
             except IndexError:
-                return
+                break
             self.discard(connection)
+        if self._apart is not None:
+            self._apart.flush()
 
     def wake(self) -> None:
         """End what every lease of this pool waits for."""
@@ -216,6 +232,12 @@ class Pool:
             everyone = list(self._everyone)
         for connection in everyone:
             connection.wake()
+        self.wake_apart()
+
+    def wake_apart(self) -> None:
+        """End what the calls that last wait for."""
+        if self._apart is not None:
+            self._apart.wake()
 
     def reroute(self) -> None:
         """Let those who wait for a connection look again at what they wait for."""
@@ -225,6 +247,10 @@ class Pool:
     def retire(self) -> None:
         """Let what is under way finish, and open nothing more."""
         self.retired = True
+        with self._lock:
+            apart = self._apart
+        if apart is not None:
+            apart.retire()
         self.reroute()
         self.flush()
 
@@ -235,3 +261,5 @@ class Pool:
             connection.close()
         self.idle.clear()
         self._everyone.clear()
+        if self._apart is not None:
+            self._apart.abandon()

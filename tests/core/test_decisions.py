@@ -100,6 +100,11 @@ TABLE = {
         {"safety": NEVER},
         send(pause=FIRST, refresh=True),
     ),
+    "a blocking call that a demoted node let go is sent again": (
+        (Event(Trouble.UNBLOCKED, A),),
+        {"safety": NEVER},
+        send(pause=FIRST, refresh=True),
+    ),
     "a slot without an owner is waited for": (
         (Event(Trouble.UNCOVERED, slot=42),),
         {"safety": NEVER},
@@ -219,6 +224,12 @@ def test_pauses_are_jittered():
         ("LOADING Valkey is loading the dataset in memory", Event(Trouble.UNREADY, A)),
         ("MASTERDOWN Link with MASTER is down", Event(Trouble.UNREADY, A)),
         ("READONLY You can't write against a read only replica.", Event(Trouble.READONLY, A)),
+        (
+            "UNBLOCKED force unblock from blocking operation, instance state changed",
+            Event(Trouble.UNBLOCKED, A),
+        ),
+        ("UNBLOCKED client unblocked via CLIENT UNBLOCK", Event(Trouble.ERROR, A)),
+        ("UNBLOCKED the stream key no longer exists", Event(Trouble.ERROR, A)),
         ("ERR max number of clients reached", Event(Trouble.UNREADY, A)),
         ("ERR max number of clients + cluster connections reached", Event(Trouble.UNREADY, A)),
         ("WRONGTYPE Operation against a key", Event(Trouble.ERROR, A)),

@@ -16,7 +16,7 @@ import pytest
 
 from clustercache import Cluster
 from clustercache.exceptions import DeadlineExceededError, OutcomeUnknownError
-from clustercache.testing import FakeCluster, close_before_reply, delay, partial, silence
+from clustercache.testing import FakeCluster, close_before_reply, delay, null, partial, silence
 
 KEY = "bar"
 
@@ -271,6 +271,33 @@ def test_a_closed_client_stays_closed_in_a_child(fake):
             client.get(KEY)
 
     in_child(work)
+
+
+def test_a_fork_wakes_no_helper_of_a_client_that_is_gone(fake, owner):
+    def helpers():
+        return [one for one in threading.enumerate() if one.name == "clustercache"]
+
+    client = Cluster.from_url(fake.url, socket_timeout=0.05, deadline=0.3)
+    client.set(KEY, "1")
+    owner.pause()
+    with pytest.raises(DeadlineExceededError):
+        client.get(KEY)
+    del client
+    gc.collect()
+    owner.wait_for(lambda: not helpers())
+    in_child(lambda: None)
+    assert not helpers()
+    owner.resume()
+
+
+def test_a_child_has_connections_of_its_own_for_calls_that_block(fake, owner):
+    owner.on("BLPOP", null())
+    with Cluster.from_url(fake.url) as client:
+        client.blpop(KEY, 1)
+        in_child(lambda: client.blpop(KEY, 1))
+        client.blpop(KEY, 1)
+    first, second, third = (command.connection_id for command in owner.received("BLPOP"))
+    assert first == third != second
 
 
 # ----------------------------------------------------------------------------------- nothing leaks

@@ -80,7 +80,8 @@ def test_what_changes_a_connections_state_is_refused_with_the_api_named(name, re
 @pytest.mark.parametrize("client", ["warm"], indirect=True)
 @pytest.mark.parametrize("name", BLOCKING)
 def test_what_would_keep_a_shared_connection_waiting_is_refused(name, refused):
-    refused(UnsupportedCommandError, lambda r: r.execute_command(name, *BLOCKING[name]))
+    call = (name, *BLOCKING[name])
+    refused(UnsupportedCommandError, lambda r: r.pipeline().execute_command(*call))
 
 
 @pytest.mark.parametrize(

@@ -21,6 +21,12 @@ with Cluster.from_url(["redis://a:1", "redis://b:1"]) as client, client.deadline
     assert_type(client, Cluster)
 with r.retry(RetryPolicy()):
     pass
+with r.durable(replicas=1, timeout=0.1, strict=True) as d:
+    assert_type(d.set("k", "v"), bool | str | bytes | None)
+    assert_type(d.acknowledged, int)
+with r.lock("k", timeout=10, blocking=False) as lock:
+    assert_type(lock.owned(), bool)
+r.register_script("return 1", repeatable=True)(keys=["k"], args=[1])
 with LocalCluster() as local:
     assert_type(local.url, str)
 try:
