@@ -1,4 +1,4 @@
-"""What a caller changes for a block of calls: their deadline, and what is sent again."""
+"""What a caller changes for a block of calls: deadline, what is sent again, who answers reads."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, NamedTuple
 
+from clustercache._core.read_from import ReadFrom
 from clustercache.config import check_seconds
 
 if TYPE_CHECKING:
@@ -20,10 +21,11 @@ jitter = random.random
 
 
 class Limits(NamedTuple):
-    """In force for each call of a block: seconds, and the retry policy."""
+    """In force for each call of a block: seconds, and the policies for retries and for reads."""
 
     deadline: float
     retry: RetryPolicy
+    read_from: ReadFrom = ReadFrom.PRIMARY
 
 
 class LimitScope:
@@ -32,11 +34,13 @@ class LimitScope:
     A block belongs to its thread or task, for it is kept in a context variable.
     """
 
-    __slots__ = ("_default", "current")
+    __slots__ = ("_config", "_default", "current")
 
     def __init__(self, config: ClusterConfig) -> None:
         """Take the defaults from the configuration."""
-        self._default = Limits(config.deadline, config.retry)
+        self._config = config
+        reads = config.reads(config.read_from)
+        self._default = Limits(config.deadline, config.retry, reads)
         self.current: ContextVar[Limits | None] = ContextVar("clustercache_limits", default=None)
 
     def in_force(self) -> Limits:
@@ -45,13 +49,19 @@ class LimitScope:
 
     @contextmanager
     def block(
-        self, *, deadline: float | None = None, retry: RetryPolicy | None = None
+        self,
+        *,
+        deadline: float | None = None,
+        retry: RetryPolicy | None = None,
+        read_from: ReadFrom | None = None,
     ) -> Iterator[None]:
         """Apply other limits to each call inside; what is None stays as it is around."""
         if deadline is not None:
             check_seconds("deadline", deadline)
         around = self.in_force()
-        token = self.current.set(Limits(deadline or around.deadline, retry or around.retry))
+        reads = around.read_from if read_from is None else self._config.reads(read_from)
+        inside = Limits(deadline or around.deadline, retry or around.retry, reads)
+        token = self.current.set(inside)
         try:
             yield
         finally:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import weakref
+from functools import partial
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Literal, Self
 
@@ -21,6 +22,7 @@ from clustercache._commands import (
 )
 from clustercache._core import wire
 from clustercache._core.commands import Route
+from clustercache._core.read_from import ReadFrom, is_read
 from clustercache._core.slots import encode, key_slot
 from clustercache._core.wire import ServerError
 from clustercache._direct import DIRECT
@@ -32,6 +34,7 @@ from clustercache._sync.connection import NoReply, NotSent, Silent
 from clustercache._sync.executor import Executor
 from clustercache._sync.pipeline import Pipeline
 from clustercache._sync.pool import STALE_AFTER, Stale
+from clustercache._sync.reads import DirectReads, Reads, merged_stats
 from clustercache._targets import addresses_of
 from clustercache.config import RetryPolicy
 from clustercache.exceptions import InvalidArgumentError
@@ -87,6 +90,12 @@ class Cluster(Commands):
         self._trusted = STALE_AFTER if config.retry.resend >= RetryPolicy().resend else 0.0
         self._callbacks = callbacks_for(config)
         self.encoder = encoder_for(config)
+        self._reads = Reads(self._map, config)
+        self._reading: DirectReads | None = None
+        if config.read_from != ReadFrom.PRIMARY:
+            others = partial(Cluster.execute_command, self)
+            self._reading = DirectReads(self, self._reads, others)
+            self.execute_command = self._reading.execute_command  # type: ignore[method-assign]
         if config.recodes:
             self.execute_command = self._recoded  # type: ignore[method-assign]
         _clients.add(self)
@@ -163,6 +172,8 @@ class Cluster(Commands):
         """Encode str in the codec of the configuration, which hiredis does not know."""
         codec, errors = self.config.encoding, self.config.encoding_errors
         given = [arg.encode(codec, errors) if isinstance(arg, str) else arg for arg in args[1:]]
+        if self._reading is not None:
+            return self._reading.execute_command(*args[:1], *given, **options)
         return Cluster.execute_command(self, *args[:1], *given, **options)
 
     def _resume(
@@ -200,6 +211,9 @@ class Cluster(Commands):
         return self._result(command.spec, reply, options)
 
     def _reply_to(self, command: Command, parts: list[Part]) -> Any:
+        by_policy = command.limits.read_from != ReadFrom.PRIMARY and parts[0][0] != NO_SLOT
+        if by_policy and is_read(command.spec, command.args):
+            return self._reads.run(command, parts)
         if len(parts) == 1:
             return self._executor.run(Request(command, parts[0]))
         return merged(command, parts, *self._batches.run(command, parts))
@@ -251,6 +265,17 @@ class Cluster(Commands):
         """Send again inside the block what `policy` says, when a reply was lost."""
         return self._limits.block(retry=policy)
 
+    def read_from(self, policy: ReadFrom) -> AbstractContextManager[None]:
+        """Send each read inside the block where `policy` says; pipelines go to primaries always.
+
+        Raises:
+            ConfigurationError: SAME_ZONE, and no zone is known.
+
+        Example:
+            >>> with r.read_from(ReadFrom.PREFER_REPLICA): r.get("k")  # doctest: +SKIP
+        """
+        return self._limits.block(read_from=policy)
+
     # The client itself ------------------------------------------------------------------------
 
     def stats(self) -> dict[str, Any]:
@@ -261,7 +286,7 @@ class Cluster(Commands):
             (``in_flight``), ``redirects``, ``errors``, ``suspected`` and ``last_round_trip`` in
             seconds (None before the first).
         """
-        nodes = {str(pool.address): pool.stats() for pool in list(self._map.pools.values())}
+        nodes = merged_stats([*self._map.pools.values(), *self._reads.readers.pools])
         return {"refreshes": self._map.refreshes, "nodes": nodes}
 
     def get_encoder(self) -> Encoder:
@@ -279,6 +304,7 @@ class Cluster(Commands):
     def close(self) -> None:
         """Let calls under way finish and close all connections; later calls raise ClosedError."""
         self._map.close()
+        self._reads.close()
 
     def __enter__(self) -> Self:
         """Return the client; nothing is opened yet."""
@@ -304,6 +330,7 @@ _clients: weakref.WeakSet[Cluster] = weakref.WeakSet()
 def _after_fork_in_child() -> None:
     for client in list(_clients):
         client._map.after_fork()  # noqa: SLF001 - this module is the client
+        client._reads.after_fork()  # noqa: SLF001
 
 
 os.register_at_fork(after_in_child=_after_fork_in_child)
