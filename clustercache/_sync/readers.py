@@ -5,13 +5,14 @@ So a node that is demoted answers MOVED where its primary was meant, and one tha
 asked on the map's connections: no connection ever serves in the wrong role.
 
 Nothing tells a client that a replica came, came back, or lost its link. So while reads go by a
-policy, each replica is asked for its link about once a second, in one write with a read, and the
-map is refreshed every few seconds.
+policy, each replica is asked for its link about once a second, in one write with a read, or by a
+probe once it has lost it; and the map is refreshed every few seconds.
 """
 
 from __future__ import annotations
 
 import threading
+from contextlib import suppress
 from itertools import count
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Final
@@ -19,6 +20,7 @@ from typing import TYPE_CHECKING, Any, Final
 from clustercache._core import read_from
 from clustercache._core.read_from import Candidate, Health, Plan
 from clustercache._sync.gate import Gate
+from clustercache._sync.probe import Probe
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -133,7 +135,10 @@ class Readers:
         self.topology: topology.Topology | None = None
         self._known: dict[tuple[Address, bool], Reader] = {}
         self._refresh_due = monotonic() + REFRESHED
+        self._look_due = 0.0
+        self._probes: dict[Reader, Probe] = {}
         self._lock = threading.RLock()
+        self._looking = threading.RLock()
 
     def shard(self, slot: int) -> ShardReaders | None:
         """Return the readers of the shard that owns a slot, by the map as it is now."""
@@ -174,10 +179,37 @@ class Readers:
         return reader
 
     def look_for_replicas(self, now: float) -> None:
-        """Ask for a refresh when one is due."""
+        """Ask for a refresh when one is due, and replicas that lost their link whether it is back.
+
+        Nobody waits: what a replica says is looked at in a later call.
+        """
         if now >= self._refresh_due:
             self._refresh_due = now + REFRESHED
             self.map.helper.refresh()
+        if now >= self._look_due:
+            self._look_due = now + REVIEWED
+            try:
+                if self._looking.acquire(blocking=False):
+                    self._look(now)
+            finally:
+                # An interrupt may come just behind the acquiring: whoever owns it lets go of it.
+                with suppress(RuntimeError):
+                    self._looking.release()
+
+    def _look(self, now: float) -> None:
+        lost = [r for r in list(self._known.values()) if not r.linked and not r.pool.retired]
+        for reader in lost:
+            probe = self._probes.get(reader)
+            if probe is None:
+                where = self.map.probe_of(reader.pool.address)
+                probe = self._probes[reader] = Probe(*where, read_from.FACTS)
+            replies = probe.answer(0.0)
+            if replies is not None:
+                reader.learn(replies, now)
+            elif now >= reader.check_due:
+                probe.ask(0.0)
+        for reader in self._probes.keys() - lost:
+            self._probes.pop(reader).close()
 
     def check_is_due(self, reader: Reader, policy: ReadFrom, now: float) -> bool:
         """Tell whether a node is to be asked for what it knows of itself."""
@@ -204,10 +236,17 @@ class Readers:
         with self._lock:
             for pool in self.pools:
                 pool.retire()
+        with self._looking:
+            self._close_probes()
+
+    def _close_probes(self) -> None:
+        while self._probes:
+            self._probes.popitem()[1].close()
 
     def after_fork(self) -> None:
         """Start anew in a child; the parent's sockets are only closed."""
         for pool in self.pools:
             pool.abandon()
-        self._lock = threading.RLock()
+        self._lock, self._looking = threading.RLock(), threading.RLock()
+        self._close_probes()
         self._known, self.topology = {}, None

@@ -30,6 +30,7 @@ class SplitReads(Batches):
         self._readers = readers
         self._policy = policy
         self._by_address: dict[Address, Reader] = {}
+        self._by_slot: dict[int, Reader] = {}
         self._places: list[tuple[Gate, Place]] = []
 
     def run(
@@ -65,6 +66,7 @@ class SplitReads(Batches):
             reader = chosen[shard]
             if reader is not None:
                 groups.setdefault(reader, []).append(index)
+                self._by_slot[part[0]] = reader
         self._by_address = {reader.pool.address: reader for reader in groups}
         pools = [(reader.pool, members) for reader, members in groups.items()]
         return sorted(pools, key=lambda group: group[0].address)
@@ -98,4 +100,4 @@ class SplitReads(Batches):
         return super()._run_again(command, parts, targets, replies)
 
     def _request(self, command: Command, part: Part, target: Address | None) -> ReadRequest:  # noqa: ARG002
-        return ReadRequest(command, part, self._readers)
+        return ReadRequest(command, part, self._readers, self._by_slot.get(part[0]))
