@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import assert_type
 
-from clustercache import Cluster, ClusterConfig, RetryPolicy, exceptions
+from clustercache import Cluster, ClusterConfig, ReadFrom, RetryPolicy, exceptions
 from clustercache.localcluster import LocalCluster
 
 r = Cluster.from_url("redis://127.0.0.1:7000", decode_responses=True, deadline=2.0)
@@ -21,6 +21,8 @@ with Cluster.from_url(["redis://a:1", "redis://b:1"]) as client, client.deadline
     assert_type(client, Cluster)
 with r.retry(RetryPolicy()):
     pass
+with r.read_from(ReadFrom.same_zone("az1")), r.read_from(ReadFrom.PRIMARY_THEN_REPLICA):
+    assert_type(r.get("k"), bytes | str | None)
 with LocalCluster() as local:
     assert_type(local.url, str)
 try:
