@@ -12,10 +12,9 @@ probe once it has lost it; and the map is refreshed every few seconds.
 from __future__ import annotations
 
 import threading
-from contextlib import suppress
 from itertools import count
 from time import monotonic
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from clustercache._core import read_from
 from clustercache._core.read_from import Candidate, Health, Plan
@@ -23,7 +22,7 @@ from clustercache._sync.gate import Gate
 from clustercache._sync.probe import Probe
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from clustercache._core import topology
     from clustercache._core.address import Address
@@ -118,6 +117,14 @@ class ShardReaders:
         self.until = now + REVIEWED
 
 
+class _Followed(NamedTuple):
+    """Readers by slot, and all of them by address and role, for one topology."""
+
+    topology: topology.Topology | None = None
+    slots: Sequence[ShardReaders | None] = ()
+    known: Mapping[tuple[Address, bool], Reader] = {}
+
+
 class Readers:
     """All shards' readers, for one topology after the other."""
 
@@ -131,34 +138,35 @@ class Readers:
         self.map = cluster_map
         self.policy = policy
         self.turns = count()
-        self.slots: list[ShardReaders | None] = []
-        self.topology: topology.Topology | None = None
-        self._known: dict[tuple[Address, bool], Reader] = {}
+        self.followed = _Followed()
         self._refresh_due = monotonic() + REFRESHED
         self._look_due = 0.0
         self._probes: dict[Reader, Probe] = {}
         self._lock = threading.RLock()
-        self._looking = threading.RLock()
+        self._looking = Gate(1)
 
     def shard(self, slot: int) -> ShardReaders | None:
         """Return the readers of the shard that owns a slot, by the map as it is now."""
-        if self.topology is not self.map.topology:
+        if self.followed.topology is not self.map.topology:
             with self._lock:
-                self._follow()
-        return self.slots[slot] if self.slots else None
+                if self.followed.topology is not self.map.topology:
+                    self._follow()
+        slots = self.followed.slots
+        return slots[slot] if slots else None
 
     def _follow(self) -> None:
         with self.map._lock:  # noqa: SLF001 - a topology comes with the pools of its nodes
             new = self.map.topology
             shards = new.shards if new else ()
             made = {shard: self._readers_of(shard) for shard in shards}
-            owners = new.slots if new else ()
-            self.slots = [made[shard] if shard else None for shard in owners]
-            self.topology = new
+        owners = new.slots if new else ()
+        slots = [made[shard] if shard else None for shard in owners]
         everyone = [reader for one in made.values() for reader in one.readers]
-        before = self._known
-        self._known = {(reader.pool.address, reader.is_primary): reader for reader in everyone}
-        for reader in before.values():
+        known = {(reader.pool.address, reader.is_primary): reader for reader in everyone}
+        now = _Followed(new, slots, known)
+        # At once: a signal handler that uses the client may have followed the map meanwhile.
+        before, self.followed = self.followed, now
+        for reader in before.known.values():
             if not reader.is_primary and reader not in everyone:
                 reader.pool.retire()
 
@@ -167,12 +175,13 @@ class Readers:
         return ShardReaders(readers, Gate(max(self.map.config.max_connections // 2, 1)))
 
     def _reader(self, node: topology.Node, *, is_primary: bool) -> Reader:
-        reader = self._known.get((node.address, is_primary))
+        known = self.followed.known
+        reader = known.get((node.address, is_primary))
         if reader is None or (is_primary and reader.pool is not self.map.pool_at(node.address)):
             own = not is_primary
             pool = self.map.new_pool(node.address, readonly=True) if own else None
             reader = Reader(pool or self.map.pool_at(node.address), is_primary=is_primary)
-            other = self._known.get((node.address, own))
+            other = known.get((node.address, own))
             if other is not None:
                 reader.latency, reader.zone = other.latency, other.zone
         reader.known_well = node.healthy
@@ -188,16 +197,16 @@ class Readers:
             self.map.helper.refresh()
         if now >= self._look_due:
             self._look_due = now + REVIEWED
-            try:
-                if self._looking.acquire(blocking=False):
+            place = self._looking.enter(now)
+            if place is not None:
+                try:
                     self._look(now)
-            finally:
-                # An interrupt may come just behind the acquiring: whoever owns it lets go of it.
-                with suppress(RuntimeError):
-                    self._looking.release()
+                finally:
+                    self._looking.leave(place)
 
     def _look(self, now: float) -> None:
-        lost = [r for r in list(self._known.values()) if not r.linked and not r.pool.retired]
+        known = self.followed.known.values()
+        lost = [reader for reader in known if not (reader.linked or reader.pool.retired)]
         for reader in lost:
             probe = self._probes.get(reader)
             if probe is None:
@@ -229,15 +238,15 @@ class Readers:
     @property
     def pools(self) -> list[Pool]:
         """The pools of replicas."""
-        return [reader.pool for reader in list(self._known.values()) if not reader.is_primary]
+        return [one.pool for one in self.followed.known.values() if not one.is_primary]
 
     def close(self) -> None:
         """Close all connections to replicas, once calls under way are done."""
         with self._lock:
             for pool in self.pools:
                 pool.retire()
-        with self._looking:
-            self._close_probes()
+        self._looking.enter(monotonic() + REVIEWED)
+        self._close_probes()
 
     def _close_probes(self) -> None:
         while self._probes:
@@ -247,6 +256,6 @@ class Readers:
         """Start anew in a child; the parent's sockets are only closed."""
         for pool in self.pools:
             pool.abandon()
-        self._lock, self._looking = threading.RLock(), threading.RLock()
+        self._lock, self._looking = threading.RLock(), Gate(1)
         self._close_probes()
-        self._known, self.topology = {}, None
+        self.followed = _Followed()

@@ -100,11 +100,12 @@ class DirectReads:
             place, longest = READS[args[0]]
         except (LookupError, TypeError):
             return self._others(*args, **options)
-        readers, now = self._readers, monotonic()
+        now = monotonic()
         try:
             if len(args) <= longest and not options and self._client._limited() is None:  # noqa: SLF001
-                shard: Any = readers.slots[key_slot(args[place])]
-                if now < shard.until and readers.topology is self._map.topology:
+                followed = self._readers.followed
+                shard: Any = followed.slots[key_slot(args[place])]
+                if now < shard.until and followed.topology is self._map.topology:
                     first = shard.first
                     reader: Reader = first[next(self._turns) % len(first)]
                     pool = reader.pool
