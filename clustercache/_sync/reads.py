@@ -9,6 +9,7 @@ from itertools import count
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
+from clustercache._commands import EMPTY_RESPONSE, NEVER_DECODE
 from clustercache._core import wire
 from clustercache._core.slots import key_slot
 from clustercache._core.wire import ServerError
@@ -31,6 +32,9 @@ if TYPE_CHECKING:
     from clustercache._sync.pool import Pool
     from clustercache._sync.readers import Reader
     from clustercache.config import ClusterConfig
+
+
+_SPECIAL = frozenset({"target_nodes", EMPTY_RESPONSE, NEVER_DECODE})
 
 
 class Reads:
@@ -102,7 +106,8 @@ class DirectReads:
             return self._others(*args, **options)
         now = monotonic()
         try:
-            if len(args) <= longest and not options and self._client._limited() is None:  # noqa: SLF001
+            plain = len(args) <= longest and (not options or _SPECIAL.isdisjoint(options))
+            if plain and self._client._limited() is None:  # noqa: SLF001
                 followed = self._readers.followed
                 shard: Any = followed.slots[key_slot(args[place])]
                 if now < shard.until and followed.topology is self._map.topology:
@@ -131,22 +136,29 @@ class DirectReads:
             pool.discard(connection)
             raise
         if trouble is not None:
-            return self._resume(args, now, reader, connection, trouble)
+            return self._resume(args, options, now, (reader, connection, trouble))
         then = monotonic()
         pool.last_round_trip = then - now
         if self._measures:
             reader.measured(then - now)
         pool.release(connection, then)
         if type(reply) is ServerError:
-            return self._resume(args, now, reader, None, reply)
+            return self._resume(args, options, now, (reader, None, reply))
         callback = client._callbacks.get(args[0])  # noqa: SLF001
-        return reply if callback is None else callback(reply)
+        if callback is None:
+            return reply
+        options.pop("keys", None)
+        return callback(reply, **options)
 
     def _resume(
-        self, args: Any, began: float, reader: Reader, connection: Connection | None, why: First
+        self,
+        args: Any,
+        options: dict[str, Any],
+        began: float,
+        attempt: tuple[Reader, Connection | None, First],
     ) -> Any:
         """Go on with a direct read after its first attempt, with the whole table of decisions."""
         client = self._client
         command = Command(args, client._limits.in_force(), began, decode=True)  # noqa: SLF001
-        reply = self._reads.go_on(command, reader, connection, why)
-        return client._result(command.spec, reply, {})  # noqa: SLF001
+        reply = self._reads.go_on(command, *attempt)
+        return client._result(command.spec, reply, options)  # noqa: SLF001

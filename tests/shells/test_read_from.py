@@ -9,10 +9,11 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+from redis.exceptions import ResponseError
 
 from clustercache import Cluster, ReadFrom
 from clustercache.exceptions import ConfigurationError, DeadlineExceededError, PoolTimeoutError
-from clustercache.testing import FakeCluster, delay, error
+from clustercache.testing import FakeCluster, array, delay, error
 
 KEY, OTHER = "bar", "foo"
 SPREADING = [ReadFrom.PREFER_REPLICA, ReadFrom.ROUND_ROBIN, ReadFrom.LOWEST_LATENCY]
@@ -171,6 +172,24 @@ def test_other_encodings_and_result_callbacks_stay(fake, primary):
             assert client.hgetall("{bar}h") == {b"f": b"1"}
             assert client.exists(KEY) == 1
         assert gets([primary]) == [0]
+
+
+def test_results_are_made_with_the_options_of_a_call(fake, primary):
+    for replica in primary.replicas:
+        replica.on("ZRANGE", array(b"m", b"1.5"))
+    with client_of(fake, ReadFrom.PREFER_REPLICA, protocol=2) as client:
+        for _ in range(4):
+            assert client.zrange(KEY, 0, -1, withscores=True) == [(b"m", 1.5)]
+
+
+def test_an_error_of_a_replica_is_the_callers(fake, primary):
+    with client_of(fake, ReadFrom.PREFER_REPLICA) as client:
+        client.set(KEY, "1")
+        for _ in range(4):
+            with pytest.raises(ResponseError, match="WRONGTYPE"):
+                client.hgetall(KEY)
+        with pytest.raises(ResponseError, match="WRONGTYPE"), client.read_from(ReadFrom.PRIMARY):
+            client.hgetall(KEY)
 
 
 # Connections -------------------------------------------------------------------------------------
