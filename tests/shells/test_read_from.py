@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import contextvars
 import os
 import threading
 import time
@@ -12,7 +13,12 @@ import pytest
 from redis.exceptions import ResponseError
 
 from clustercache import Cluster, ReadFrom
-from clustercache.exceptions import ConfigurationError, DeadlineExceededError, PoolTimeoutError
+from clustercache.exceptions import (
+    ConfigurationError,
+    DeadlineExceededError,
+    PoolTimeoutError,
+    ShardUnavailableError,
+)
 from clustercache.testing import FakeCluster, array, delay, error
 
 KEY, OTHER = "bar", "foo"
@@ -446,3 +452,85 @@ def test_a_read_that_finds_no_place_says_so(fake, primary):
         assert first.result() == b"1"
         with client.deadline(3.0):
             assert client.mget(KEY, OTHER) == [None, None]
+
+
+# Nobody is left ----------------------------------------------------------------------------------
+
+
+def suspected(client, nodes):
+    return [stats_of(client, node)["suspected"] for node in nodes]
+
+
+@pytest.fixture
+def silent_shard(fake, primary):
+    """A client that suspects all nodes of a shard, and these."""
+    nodes = [primary, *primary.replicas]
+    options = {"socket_timeout": 0.1, "max_waiting": 2}
+    with client_of(fake, ReadFrom.PREFER_REPLICA, **options) as client:
+        client.set(KEY, "1")
+        for _ in range(4):
+            client.get(KEY)
+        for node in nodes:
+            node.pause()
+        with pytest.raises(DeadlineExceededError), client.deadline(0.6):
+            client.get(KEY)
+        assert suspected(client, nodes) == [True] * 3
+        yield client, nodes
+        for node in nodes:
+            node.resume()
+
+
+@pytest.mark.parametrize("which", [0, 1])
+def test_a_read_waits_for_whichever_node_answers_first(silent_shard, which):
+    client, nodes = silent_shard
+    with ThreadPoolExecutor(2) as executor:
+        calls = [executor.submit(client.get, KEY), executor.submit(client.mget, KEY, OTHER)]
+        threading.Event().wait(0.1)
+        assert not any(call.done() for call in calls)
+        nodes[which].resume()
+        assert [call.result() for call in calls] == [b"1", [b"1", None]]
+
+
+def test_no_more_reads_wait_than_may(silent_shard):
+    client, _ = silent_shard
+    with ThreadPoolExecutor(4) as executor, client.deadline(0.5):
+        contexts = [contextvars.copy_context() for _ in range(4)]
+        calls = [executor.submit(context.run, client.get, KEY) for context in contexts]
+        kinds = {type(call.exception()) for call in calls}
+    assert kinds == {ShardUnavailableError, DeadlineExceededError}
+
+
+def test_a_slot_without_an_owner_is_waited_for(fake, primary):
+    with client_of(fake, ReadFrom.PREFER_REPLICA, deadline=0.5) as client:
+        client.get(OTHER)
+        fake.unassign(KEY)
+        with pytest.raises(DeadlineExceededError):
+            client.get(KEY)
+        with pytest.raises(DeadlineExceededError):
+            client.mget(KEY, OTHER)
+        fake.move(KEY, primary)
+        assert client.get(KEY) is None
+
+
+def test_a_full_pool_to_a_replica_is_waited_for(fake, primary):
+    for replica in primary.replicas:
+        replica.on("GET", delay(0.4, b"1"))
+    options = {"max_connections": 1, "socket_timeout": 2.0}
+    with (
+        client_of(fake, ReadFrom.PREFER_REPLICA, **options) as client,
+        ThreadPoolExecutor(2) as executor,
+    ):
+        calls = [executor.submit(client.get, KEY) for _ in range(2)]
+        wait_until(lambda: sum(gets(primary.replicas)) == 2)
+        with pytest.raises(PoolTimeoutError), client.deadline(0.1):
+            client.get(KEY)
+        assert [call.result() for call in calls] == [b"1", b"1"]
+
+
+def test_a_probe_of_a_lost_link_ends_with_the_client(fake, primary):
+    for replica in primary.replicas:
+        replica.on("INFO", LINK_DOWN)
+    client = client_of(fake, ReadFrom.PREFER_REPLICA)
+    wait_until(lambda: client.get(KEY) is None and sum(gets(primary.replicas, "INFO")) > 4)
+    client.close()
+    wait_until(lambda: not any(node.connections for node in fake.replicas))
