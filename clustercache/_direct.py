@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from clustercache._core.commands import COMMANDS, Route, Safety, Split
+from clustercache._core.read_from import may_read
 
 if TYPE_CHECKING:
     from clustercache._core.commands import CommandSpec
@@ -35,3 +36,10 @@ DIRECT = {
     and not spec.blocking
 }
 """By name: the key's place, the length from which on it must not be sent twice, the most args."""
+
+READS = {
+    name: (place, longest)
+    for name, (place, _, longest) in DIRECT.items()
+    if may_read(COMMANDS[name])
+}
+"""Of these, what a replica may serve: the key's place, and the most args."""

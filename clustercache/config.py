@@ -12,6 +12,7 @@ from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
 
 from clustercache._core.address import DEFAULT_PORT, Address
 from clustercache._core.commands import Safety
+from clustercache._core.read_from import POLICIES, ReadFrom
 from clustercache.exceptions import ConfigurationError
 
 if TYPE_CHECKING:
@@ -158,6 +159,8 @@ class ClusterConfig:
         max_waiting: Calls that may wait for one sick shard; further ones fail at once.
         socket_keepalive: Whether TCP keep-alive probes are on.
         retry: What is sent again when a reply was lost.
+        read_from: Which nodes may answer reads; the primary alone unless told otherwise.
+        availability_zone: Where this client runs, for `ReadFrom.SAME_ZONE`.
         address_remap: Called with (host, port) as the cluster tells it; returns what to connect to.
     """
 
@@ -183,6 +186,8 @@ class ClusterConfig:
     max_waiting: int = 128
     socket_keepalive: bool = True
     retry: RetryPolicy = RetryPolicy()
+    read_from: ReadFrom = ReadFrom.PRIMARY
+    availability_zone: str | None = None
     address_remap: Callable[[tuple[str, int]], tuple[str, int]] | None = None
 
     def __post_init__(self) -> None:
@@ -207,6 +212,7 @@ class ClusterConfig:
         if not isinstance(retry, RetryPolicy):
             _refuse("retry must be a RetryPolicy")
         self._check_sentinels()
+        self.reads(self.read_from)
         if self.credential_provider and (self.username or self.password):
             _refuse("give either credential_provider or username and password")
 
@@ -231,6 +237,22 @@ class ClusterConfig:
         """Return arguments with each str encoded."""
         codec, errors = self.encoding, self.encoding_errors
         return [arg.encode(codec, errors) if isinstance(arg, str) else arg for arg in args]
+
+    def reads(self, read_from: ReadFrom) -> ReadFrom:
+        """Return a policy with this client's zone in it, where it needs one and names none.
+
+        Raises:
+            ConfigurationError: No zone is known, or it is no policy.
+        """
+        given: object = read_from
+        if not isinstance(given, ReadFrom):
+            _refuse("read_from must be a ReadFrom, as in ReadFrom.PREFER_REPLICA")
+        if not read_from.by_zone:
+            return read_from
+        zone: object = read_from.zone or self.availability_zone
+        if not isinstance(zone, str) or not zone:
+            _refuse("SAME_ZONE needs availability_zone=, or ReadFrom.same_zone(its name)")
+        return ReadFrom.same_zone(str(zone))
 
     def credentials(self) -> tuple[str | None, str | None]:
         """Return (username, password) for the next connection."""
@@ -265,6 +287,7 @@ _URL_FLAGS = {"decode_responses", "legacy_responses", "socket_keepalive", "ssl_c
 _URL_TEXTS = {"username", "password", "client_name", "encoding", "encoding_errors"} | {
     "sentinel_username",
     "sentinel_password",
+    "availability_zone",
 }
 _YES, _NO = {"1", "true", "yes", "on"}, {"0", "false", "no", "off"}
 
@@ -387,6 +410,10 @@ def _url_value(name: str, text: str) -> Any:
         with suppress(ValueError):  # its own error would quote the text
             return kind(text)
         _refuse(f"URL option {name!r} is not a number")
+    if name == "read_from":
+        with suppress(ValueError):
+            return ReadFrom.named(text)
+        _refuse(f"URL option 'read_from' is none of {', '.join(POLICIES)}")
     if name in _URL_FLAGS:
         if text.lower() not in _YES | _NO:
             _refuse(f"URL option {name!r} is not true or false")

@@ -6,7 +6,8 @@ rule: **commands on one key are never executed out of order.**
 
 * A command is not sent again once a later command on one of its keys has been executed, or may have
   been: it fails. (A half-moved slot refuses an MSET and takes the SET behind it; to send the MSET
-  again would invert them.) A later command that will be sent again behind it is no obstacle.
+  again would invert them.) A later command that was refused, too, is no obstacle; nor is one that
+  lost its reply as it did, for what was executed of the two was executed in their order.
 * In a round, commands that share a key go to the same node in the same way, in their order; a
   command whose predecessor goes elsewhere waits for the next round.
 
@@ -132,16 +133,19 @@ class Batch:
     def _give_way(self) -> None:
         """Fail what a later command on the same key has overtaken."""
         executed: set[bytes] = set()
+        lost_behind: set[bytes] = set()
         for unit in reversed(self.units):
             if unit.done:
                 if unit.may_be_executed:
                     executed.update(unit.keys)
-            elif not executed.isdisjoint(unit.keys):
+                continue
+            lost = any(attempt.event.trouble in _OUTSTANDING for attempt in unit.history)
+            overtaken = executed if lost else executed | lost_behind
+            if not overtaken.isdisjoint(unit.keys):
                 unit.done = True
-                lost = decisions.may_be_applied(None, unit.call, unit.history)
                 unit.verdict = Verb.RAISE_UNKNOWN if lost else Verb.RAISE_OVERTAKEN
-                if lost:
-                    executed.update(unit.keys)
+            if lost:
+                (executed if unit.done else lost_behind).update(unit.keys)
 
     def replace(self, unit: Unit, others: Sequence[Unit]) -> None:
         """Put units in the place of one that is asked key by key."""

@@ -40,7 +40,7 @@ class Batches:
         self._map.ensure(command.deadline)
         replies: list[Any] = [NOT_TRIED] * len(parts)
         groups = self._by_pool(parts, targets)
-        shares = [Share(pool, [data[index] for index in members]) for pool, members in groups]
+        shares = [self._share(pool, [data[i] for i in members]) for pool, members in groups]
         never = command.spec.safety not in command.limits.retry.resend
         exchange(self._map, shares, command.deadline, peek=never, decode=command.decode)
         for (_, members), share in zip(groups, shares, strict=True):
@@ -49,6 +49,12 @@ class Batches:
         if sum(map(len, shares)) == len(parts) and all(share.clean for share in shares):
             return replies, []
         return replies, self._run_again(command, parts, targets, replies)
+
+    def _share(self, pool: Pool, data: Sequence[bytes]) -> Share:
+        return Share(pool, data)
+
+    def _request(self, command: Command, part: Part, target: Address | None) -> Request:
+        return Request(command, part, target)
 
     def _run_again(
         self,
@@ -62,7 +68,7 @@ class Batches:
         for index, outcome in enumerate(replies):
             if type(outcome) is Failed or outcome is NOT_TRIED:
                 first = outcome if type(outcome) is Failed else None
-                request = Request(command, parts[index], targets[index] if targets else None)
+                request = self._request(command, parts[index], targets[index] if targets else None)
                 replies[index] = self._executor.captured(request, first)
                 if isinstance(replies[index], Exception):
                     errors.append(replies[index])

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import weakref
+from functools import partial
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Literal, Self
 
@@ -22,6 +23,7 @@ from clustercache._commands import (
 )
 from clustercache._core import wire
 from clustercache._core.commands import Merge, Route
+from clustercache._core.read_from import ReadFrom, is_read
 from clustercache._core.slots import encode, key_slot
 from clustercache._core.wire import ServerError
 from clustercache._direct import DIRECT
@@ -32,12 +34,10 @@ from clustercache._sync.blocking import Blocking
 from clustercache._sync.cluster_map import ClusterMap
 from clustercache._sync.connection import NoReply, NotSent, Silent
 from clustercache._sync.executor import Executor
-from clustercache._sync.pipeline import Pipeline
 from clustercache._sync.pool import STALE_AFTER, Stale
-from clustercache._sync.pubsub import PubSub
+from clustercache._sync.reads import DirectReads, Reads, merged_stats
 from clustercache._sync.recipes import Recipes
 from clustercache._sync.subscriber import disconnect_all
-from clustercache._sync.transaction import TransactionPipeline, transact
 from clustercache._targets import addresses_of
 from clustercache.config import RetryPolicy
 from clustercache.exceptions import InvalidArgumentError
@@ -94,6 +94,12 @@ class Cluster(Recipes, Commands):
         self._trusted = STALE_AFTER if config.retry.resend >= RetryPolicy().resend else 0.0
         self._callbacks = callbacks_for(config)
         self.encoder = encoder_for(config)
+        self._reads = Reads(self._map, config)
+        self._reading: DirectReads | None = None
+        if config.read_from != ReadFrom.PRIMARY:
+            others = partial(Cluster.execute_command, self)
+            self._reading = DirectReads(self, self._reads, others)
+            self.execute_command = self._reading.execute_command  # type: ignore[method-assign]
         if config.recodes:
             self.execute_command = self._recoded  # type: ignore[method-assign]
         _clients.add(self)
@@ -171,7 +177,10 @@ class Cluster(Recipes, Commands):
 
     def _recoded(self, *args: Any, **options: Any) -> Any:
         """Encode str in the codec of the configuration, which hiredis does not know."""
-        return Cluster.execute_command(self, *args[:1], *self.config.recode(args[1:]), **options)
+        given = self.config.recode(args[1:])
+        if self._reading is not None:
+            return self._reading.execute_command(*args[:1], *given, **options)
+        return Cluster.execute_command(self, *args[:1], *given, **options)
 
     def _resume(
         self,
@@ -212,6 +221,9 @@ class Cluster(Recipes, Commands):
     def _reply_to(self, command: Command, parts: list[Part]) -> Any:
         if command.wait is not None:
             return self._blocking.run(Request(command, parts[0]))
+        by_policy = command.limits.read_from != ReadFrom.PRIMARY and parts[0][0] != NO_SLOT
+        if by_policy and is_read(command.spec, command.args):
+            return self._reads.run(command, parts)
         if len(parts) == 1:
             return self._executor.run(Request(command, parts[0]))
         return merged(command, parts, *self._batches.run(command, parts))
@@ -242,78 +254,6 @@ class Cluster(Recipes, Commands):
         rest = {name: value for name, value in options.items() if name not in _NOT_FOR_CALLBACKS}
         return callback(reply, **rest)
 
-    # Many calls at once -----------------------------------------------------------------------
-
-    def pipeline(
-        self,
-        transaction: Any = None,
-        shard_hint: Any = None,  # noqa: ARG002 - redis-py's
-    ) -> Pipeline:
-        """Return a pipeline: calls that are kept, and sent together by its `execute`.
-
-        Args:
-            transaction: Whether they are executed as one, MULTI to EXEC; their keys then share a
-                slot, and `watch` is there.
-            shard_hint: Ignored, as in redis-py.
-        """
-        return TransactionPipeline(self) if transaction else Pipeline(self)
-
-    def transaction(
-        self,
-        func: Callable[[TransactionPipeline], Any],
-        *watches: Any,
-        value_from_callable: bool = False,
-        watch_delay: float | None = None,
-        shard_hint: Any = None,  # noqa: ARG002 - redis-py's
-    ) -> Any:
-        """Watch keys, call `func` with a pipeline, and execute what it kept; again if they changed.
-
-        Args:
-            func: Reads through the pipeline, calls its `multi()`, then calls what is to be kept.
-            watches: Keys of one slot.
-            value_from_callable: Return what `func` returned instead of the results.
-            watch_delay: Seconds to wait before the next time.
-            shard_hint: Ignored, as in redis-py.
-
-        Raises:
-            redis.exceptions.WatchError: They were changed again and again, until the deadline.
-        """
-        return transact(self, func, watches, value_from_callable, watch_delay)
-
-    def pubsub(
-        self,
-        node: Any = None,
-        host: Any = None,
-        port: Any = None,
-        *,
-        ignore_subscribe_messages: bool = False,
-        gaps: bool | Callable[[dict[str, Any]], object] | None = None,
-        shard_hint: Any = None,  # noqa: ARG002 - redis-py's
-        push_handler_func: Any = None,
-    ) -> PubSub:
-        """Return subscriptions to channels, patterns, shard channels and keyspace notifications.
-
-        Args:
-            node: Refused: each subscription goes to the nodes that it belongs on.
-            host: As `node`.
-            port: As `node`.
-            ignore_subscribe_messages: Whether confirmations are kept back.
-            gaps: Whether there are messages of type "gap", which say that others may be missing;
-                None: unless confirmations are kept back. Or what is called with them instead.
-            shard_hint: Ignored, as in redis-py.
-            push_handler_func: Refused.
-        """
-        if (node, host, port, push_handler_func) != (None, None, None, None):
-            msg = "pubsub() takes no node and no push handler: give handlers to subscribe()"
-            raise InvalidArgumentError(msg)
-        return PubSub(
-            self._map,
-            self._limits,
-            ignore_subscribe_messages=ignore_subscribe_messages,
-            gaps=gaps,
-            owner=self,
-        )
-
     # Limits -----------------------------------------------------------------------------------
 
     def deadline(self, seconds: float) -> AbstractContextManager[None]:
@@ -328,6 +268,17 @@ class Cluster(Recipes, Commands):
         """Send again inside the block what `policy` says, when a reply was lost."""
         return self._limits.block(retry=policy)
 
+    def read_from(self, policy: ReadFrom) -> AbstractContextManager[None]:
+        """Send each read inside the block where `policy` says; pipelines go to primaries always.
+
+        Raises:
+            ConfigurationError: SAME_ZONE, and no zone is known.
+
+        Example:
+            >>> with r.read_from(ReadFrom.PREFER_REPLICA): r.get("k")  # doctest: +SKIP
+        """
+        return self._limits.block(read_from=policy)
+
     # The client itself ------------------------------------------------------------------------
 
     def stats(self) -> dict[str, Any]:
@@ -338,7 +289,7 @@ class Cluster(Recipes, Commands):
             (``in_flight``), ``redirects``, ``errors``, ``suspected`` and ``last_round_trip`` in
             seconds (None before the first).
         """
-        nodes = {str(pool.address): pool.stats() for pool in list(self._map.pools.values())}
+        nodes = merged_stats([*self._map.pools.values(), *self._reads.readers.pools])
         return {"refreshes": self._map.refreshes, "nodes": nodes}
 
     def set_response_callback(self, command: str, callback: Callable[..., Any]) -> None:
@@ -361,6 +312,7 @@ class Cluster(Recipes, Commands):
         """Let calls under way finish and close all connections; later calls raise ClosedError."""
         self._map.close()
         disconnect_all(self._map)
+        self._reads.close()
 
     def __enter__(self) -> Self:
         """Return the client; nothing is opened yet."""
@@ -386,6 +338,7 @@ _clients: weakref.WeakSet[Cluster] = weakref.WeakSet()
 def _after_fork_in_child() -> None:
     for client in list(_clients):
         client._map.after_fork()  # noqa: SLF001 - this module is the client
+        client._reads.after_fork()  # noqa: SLF001
 
 
 os.register_at_fork(after_in_child=_after_fork_in_child)

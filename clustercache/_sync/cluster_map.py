@@ -180,14 +180,21 @@ class ClusterMap:
             pool.retire()
         owners = {pool.address for pool in of_shard.values()}
         for suspicion in list(self.suspicions.values()):
-            if suspicion.pool.address not in owners:
+            address = suspicion.pool.address
+            watched = new.nodes.keys() - owners if suspicion.replica else owners
+            if address not in watched:
                 self.end(suspicion, replaced=True)
         _log.info("topology_changed nodes=%d shards=%d", len(new.nodes), len(new.shards))
 
     # Nodes ------------------------------------------------------------------------------------
 
     def _new_pool(self, address: Address) -> Pool:
-        return Pool(address, self.config, self._tls, target=self.discovery.target(address))
+        return self.new_pool(address, readonly=False)
+
+    def new_pool(self, address: Address, *, readonly: bool) -> Pool:
+        """Return a pool of its own for a node; `readonly` is for reads that a replica serves."""
+        target = self.discovery.target(address)
+        return Pool(address, self.config, self._tls, target=target, readonly=readonly)
 
     def pool_at(self, address: Address) -> Pool:
         """Return the pool of a node, known or not (an ASK may name one that no map has yet)."""
@@ -219,16 +226,25 @@ class ClusterMap:
             shard = self._shard_of(pool)
             if shard is None or self.closed or known is None or shard not in known.slots:
                 return False
-            if pool.suspicion is None:
-                pool.errors += 1
-                suspicion = Suspicion(pool)
-                # Calls wait for what they find at the pool: somebody must be watching it by then.
-                self.suspicions[pool.address] = suspicion
-                pool.suspicion = suspicion
-                pool.reroute()
-                _log.warning("node_suspected node=%s", pool.address)
-            self.helper.start()
+            self._watch(pool, replica=False)
         return True
+
+    def suspect_replica(self, pool: Pool) -> None:
+        """Begin to doubt a replica that served reads: they avoid it until it answers."""
+        with self._lock:
+            if not (self.closed or pool.retired or pool.address in self.suspicions):
+                self._watch(pool, replica=True)
+
+    def _watch(self, pool: Pool, *, replica: bool) -> None:
+        if pool.suspicion is None:
+            pool.errors += 1
+            suspicion = Suspicion(pool, replica=replica)
+            # Calls wait for what they find at the pool: somebody must be watching it by then.
+            self.suspicions[pool.address] = suspicion
+            pool.suspicion = suspicion
+            pool.reroute()
+            _log.warning("node_suspected node=%s", pool.address)
+        self.helper.start()
 
     def _shard_of(self, pool: Pool) -> Shard | None:
         shards = self.topology.shards if self.topology else ()

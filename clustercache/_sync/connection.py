@@ -103,6 +103,7 @@ class Connection:
         tls: ssl.SSLContext | None = None,
         timeout: float | None = None,
         sock: socket.socket | None = None,
+        readonly: bool = False,
     ) -> None:
         """Connect and shake hands within `timeout` seconds (default: socket_connect_timeout).
 
@@ -113,6 +114,7 @@ class Connection:
             timeout: Seconds for all of it.
             sock: A socket that is connected, and encrypted, already; the handshake is then left to
                 the caller (see `handshake_steps`).
+            readonly: Whether the node, being a replica, is to serve reads of its shard's slots.
 
         Raises:
             NotSent: No connection could be made.
@@ -138,7 +140,7 @@ class Connection:
             self.patience = 0.0
             self.set_patience(max(deadline - monotonic(), 0.001))
             if sock is None:
-                self._shake_hands(config, deadline)
+                self._shake_hands(config, deadline, readonly=readonly)
             self.set_patience(config.patience)
         except OSError as error:
             self.close()
@@ -168,8 +170,11 @@ class Connection:
             library=LIBRARY,
         )
 
-    def _shake_hands(self, config: ClusterConfig, deadline: float) -> None:
+    def _shake_hands(self, config: ClusterConfig, deadline: float, *, readonly: bool) -> None:
         steps = self.handshake_steps(config)
+        if readonly:
+            # A replica outside of a cluster refuses it, and serves reads all the same.
+            steps.append((("READONLY",), False))
         try:
             self.send(wire.pack_many([command for command, _ in steps]), deadline)
             for command, required in steps:

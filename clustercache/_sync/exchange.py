@@ -102,7 +102,7 @@ class Share:
                 self.outcomes = [Failed(Event(Trouble.EXPIRED, pool.address))] * count
                 return
             if error.silent:
-                cluster_map.suspect(pool)
+                self._doubt(cluster_map)
             self.outcomes = self._broken_off(error)
 
     def take_over(self, connection: Connection) -> None:
@@ -178,8 +178,12 @@ class Share:
             self._give_up(Trouble.EXPIRED_UNANSWERED)
         elif waited < cluster_map.config.socket_timeout:
             return  # the deadline is near, which says nothing of the node
-        elif not cluster_map.suspect(self.pool) and self._follows_map:
+        elif not self._doubt(cluster_map) and self._follows_map:
             self._give_up(Trouble.NO_REPLY)  # it lost its slots while it was silent
+
+    def _doubt(self, cluster_map: ClusterMap) -> bool:
+        """Suspect the silent node; tell whether its reply is waited for."""
+        return cluster_map.suspect(self.pool)
 
     def _give_up(self, trouble: Trouble) -> None:
         missing = len(self.data) - len(self.outcomes)

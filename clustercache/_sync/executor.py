@@ -166,10 +166,13 @@ class Executor:
             if connection is not None:
                 pool.discard(connection)
             return self._attempt(request, None, asking=False)
-        share = Share(pool, [request.data])
+        share = self._lone_share(request, pool)
         share.go_on(connection, error, self._map, request.command.deadline)
         finish(self._map, [share], request.command.deadline)
         return share.outcomes[0]
+
+    def _lone_share(self, request: Request, pool: Pool) -> Share:
+        return Share(pool, [request.data])
 
     def _key_by_key(self, request: Request) -> Any:
         """Ask a half-moved slot for each key by itself, and merge."""

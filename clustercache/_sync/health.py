@@ -45,14 +45,15 @@ class Flag:
 
 
 class Suspicion:
-    """One suspected primary. `over` is set when it answers again or owns no slots any more."""
+    """One suspected node. `over` is set when it answers again, or is not what it was any more."""
 
-    __slots__ = ("_lock", "_waiting", "over", "pool")
+    __slots__ = ("_lock", "_waiting", "over", "pool", "replica")
 
-    def __init__(self, pool: Pool) -> None:
-        """Begin to doubt the node of `pool`."""
+    def __init__(self, pool: Pool, *, replica: bool = False) -> None:
+        """Begin to doubt the node of `pool`: a primary, or a replica that serves reads."""
         self.pool = pool
         self.over = Flag()
+        self.replica = replica
         self._lock = threading.RLock()
         self._waiting = 0
 

@@ -51,6 +51,7 @@ class Pool:
         "_everyone",
         "_lock",
         "_opening",
+        "_readonly",
         "_target",
         "_tls",
         "address",
@@ -71,6 +72,7 @@ class Pool:
         tls: ssl.SSLContext | None,
         *,
         target: Address | None = None,
+        readonly: bool = False,
     ) -> None:
         """Open nothing yet.
 
@@ -79,6 +81,7 @@ class Pool:
             config: How to connect, and how many connections there may be.
             tls: The TLS context, or None.
             target: Where to connect to, if that is another address.
+            readonly: Whether it is for reads that a replica serves.
         """
         self.address = address
         self.idle: list[Connection] = []
@@ -92,6 +95,7 @@ class Pool:
         self._config = config
         self._tls = tls
         self._target = target or address
+        self._readonly = readonly
         # A signal handler may use the client while its thread is in here. The lock is taken by
         # itself, for Condition's own methods can be interrupted between taking and returning.
         self._lock = threading.RLock()
@@ -165,7 +169,9 @@ class Pool:
                     return None
                 self._opening.add(place)
             limit = min(self._config.socket_connect_timeout, max(deadline - monotonic(), 0.001))
-            connection = Connection(self._target, self._config, tls=self._tls, timeout=limit)
+            connection = Connection(
+                self._target, self._config, tls=self._tls, timeout=limit, readonly=self._readonly
+            )
             with self._lock:
                 self._everyone.add(connection)
             return connection

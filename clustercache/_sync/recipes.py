@@ -1,15 +1,95 @@
-"""What is made of a client's commands: durable writes, scripts and locks."""
+"""What is made of a client's commands: pipelines, subscriptions, durable writes, locks."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from clustercache._scripts import Lock, Script
 from clustercache._sync.durable import Durable, Wanted
+from clustercache._sync.pipeline import Pipeline
+from clustercache._sync.pubsub import PubSub
+from clustercache._sync.transaction import TransactionPipeline, transact
+from clustercache.exceptions import InvalidArgumentError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 
 class Recipes:
     """Methods of `Cluster`."""
+
+    def pipeline(
+        self,
+        transaction: Any = None,
+        shard_hint: Any = None,  # noqa: ARG002 - redis-py's
+    ) -> Pipeline:
+        """Return a pipeline: calls that are kept, and sent together by its `execute`.
+
+        Args:
+            transaction: Whether they are executed as one, MULTI to EXEC; their keys then share a
+                slot, and `watch` is there.
+            shard_hint: Ignored, as in redis-py.
+        """
+        client: Any = self
+        return TransactionPipeline(client) if transaction else Pipeline(client)
+
+    def transaction(
+        self,
+        func: Callable[[TransactionPipeline], Any],
+        *watches: Any,
+        value_from_callable: bool = False,
+        watch_delay: float | None = None,
+        shard_hint: Any = None,  # noqa: ARG002 - redis-py's
+    ) -> Any:
+        """Watch keys, call `func` with a pipeline, and execute what it kept; again if they changed.
+
+        Args:
+            func: Reads through the pipeline, calls its `multi()`, then calls what is to be kept.
+            watches: Keys of one slot.
+            value_from_callable: Return what `func` returned instead of the results.
+            watch_delay: Seconds to wait before the next time.
+            shard_hint: Ignored, as in redis-py.
+
+        Raises:
+            redis.exceptions.WatchError: They were changed again and again, until the deadline.
+        """
+        client: Any = self
+        return transact(client, func, watches, value_from_callable, watch_delay)
+
+    def pubsub(
+        self,
+        node: Any = None,
+        host: Any = None,
+        port: Any = None,
+        *,
+        ignore_subscribe_messages: bool = False,
+        gaps: bool | Callable[[dict[str, Any]], object] | None = None,
+        shard_hint: Any = None,  # noqa: ARG002 - redis-py's
+        push_handler_func: Any = None,
+    ) -> PubSub:
+        """Return subscriptions to channels, patterns, shard channels and keyspace notifications.
+
+        Args:
+            node: Refused: each subscription goes to the nodes that it belongs on.
+            host: As `node`.
+            port: As `node`.
+            ignore_subscribe_messages: Whether confirmations are kept back.
+            gaps: Whether there are messages of type "gap", which say that others may be missing;
+                None: unless confirmations are kept back. Or what is called with them instead.
+            shard_hint: Ignored, as in redis-py.
+            push_handler_func: Refused.
+        """
+        if (node, host, port, push_handler_func) != (None, None, None, None):
+            msg = "pubsub() takes no node and no push handler: give handlers to subscribe()"
+            raise InvalidArgumentError(msg)
+        client: Any = self
+        return PubSub(
+            client._map,  # noqa: SLF001 - a part of the client
+            client._limits,  # noqa: SLF001
+            ignore_subscribe_messages=ignore_subscribe_messages,
+            gaps=gaps,
+            owner=client,
+        )
 
     def durable(
         self,

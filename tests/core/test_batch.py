@@ -78,10 +78,18 @@ def test_a_later_command_that_may_have_been_executed_overtakes():
     assert [one.verdict for one in batch.units] == [Verb.RAISE_OVERTAKEN, Verb.RAISE_UNKNOWN]
 
 
-def test_a_later_command_that_will_be_sent_again_is_no_obstacle():
+@pytest.mark.parametrize("event", [MOVED, LOST])
+def test_a_later_command_that_ended_as_it_did_is_no_obstacle(event):
     batch = Batch([unit(0, "a"), unit(1, "a")])
-    absorb(batch, u0=MOVED, u1=MOVED)
+    absorb(batch, u0=event, u1=event)
     assert orders(batch.round()) == [0, 1]
+
+
+def test_a_refused_command_is_overtaken_by_a_later_one_that_lost_its_reply():
+    batch = Batch([unit(0, "a"), unit(1, "a")])
+    absorb(batch, u0=MOVED, u1=LOST)
+    assert batch.units[0].verdict is Verb.RAISE_OVERTAKEN
+    assert orders(batch.round()) == [1]
 
 
 def test_overtaking_runs_through_a_chain_of_lost_commands():
@@ -149,10 +157,10 @@ def test_no_two_commands_of_a_key_are_executed_out_of_order(made, data):
             else:
                 troubles.append((one, event))
         batch.absorb(troubles, took=0.0, backoff=(0.01, 0.1), jitter=lambda: 0.5)
-    # One that was lost, sent again and then refused counts as refused: its caller is told so.
-    refused = {one.order for one in batch.units if one.verdict is Verb.RAISE_REPLY}
+    # What ended in an error counts as refused, or as unknown: its caller is told so.
+    failed = {one.order for one in batch.units if one.verdict is not None}
     for order in executed.values():
-        last = {number: place for place, number in enumerate(order) if number not in refused}
+        last = {number: place for place, number in enumerate(order) if number not in failed}
         assert sorted(last, key=last.__getitem__) == sorted(last), "the last to act is the last"
 
 

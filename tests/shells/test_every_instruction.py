@@ -17,13 +17,15 @@ from functools import cache, partial
 
 import pytest
 
-from clustercache import Cluster
+from clustercache import Cluster, ReadFrom
 from clustercache._sync.helper import Helper
 from clustercache._sync.pool import Pool
 from clustercache.exceptions import DeadlineExceededError
 from clustercache.testing import FakeCluster, silence
 
 KEY, OTHER = "bar", "foo"
+POLICIES = [(ReadFrom.PRIMARY, 0), (ReadFrom.PREFER_REPLICA, 1), (ReadFrom.PREFER_REPLICA, 0)]
+"""With how many replicas: without any, reads take places at a gate."""
 _INTERRUPTIBLE = {"CALL", "CALL_FUNCTION_EX", "RESUME", "JUMP_BACKWARD"}
 STEP = 4
 """Each fourth place; the first is another one each time."""
@@ -104,14 +106,16 @@ def is_redirected(fake, client):
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.timeout(240)
 @pytest.mark.parametrize("work", [learns, knows, splits, is_redirected])
-def test_an_interrupt_anywhere_leaves_the_client_whole(work):
+@pytest.mark.parametrize(("policy", "replicas"), POLICIES)
+def test_an_interrupt_anywhere_leaves_the_client_whole(work, policy, replicas):
     number, came = -random.randrange(STEP), True
     while came:
         number += STEP
-        with FakeCluster(primaries=2) as fake:
-            client = Cluster.from_url(fake.url, max_connections=1, deadline=2.0)
+        with FakeCluster(primaries=2, replicas=replicas) as fake:
+            client = Cluster.from_url(fake.url, max_connections=1, deadline=2.0, read_from=policy)
             if work is not learns:
                 client.mset({KEY: 1, OTHER: 2})
+                client.get(KEY)
             with suppress(KeyboardInterrupt), Interruption(number, interrupt) as interruption:
                 work(fake, client)
             came = interruption.came
@@ -124,12 +128,13 @@ def test_an_interrupt_anywhere_leaves_the_client_whole(work):
 
 @pytest.mark.timeout(240)
 @pytest.mark.parametrize("work", [learns, knows, splits])
-def test_a_signal_handler_anywhere_may_use_the_client(work):
+@pytest.mark.parametrize(("policy", "replicas"), POLICIES)
+def test_a_signal_handler_anywhere_may_use_the_client(work, policy, replicas):
     number, came = -random.randrange(STEP), True
-    with FakeCluster(primaries=2) as fake:
+    with FakeCluster(primaries=2, replicas=replicas) as fake:
         while came:
             number += STEP
-            client = Cluster.from_url(fake.url, max_connections=4, deadline=2.0)
+            client = Cluster.from_url(fake.url, max_connections=4, deadline=2.0, read_from=policy)
             if work is not learns:
                 client.mset({KEY: 1, OTHER: 2})
             watchdog = threading.Timer(10, os._exit, [3])  # a deadlock has no other end

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import assert_type
 
-from clustercache import Cluster, ClusterConfig, RetryPolicy, exceptions
+from clustercache import Cluster, ClusterConfig, ReadFrom, RetryPolicy, exceptions
 from clustercache.localcluster import LocalCluster
 
 r = Cluster.from_url("redis://127.0.0.1:7000", decode_responses=True, deadline=2.0)
@@ -27,6 +27,8 @@ with r.durable(replicas=1, timeout=0.1, strict=True) as d:
 with r.lock("k", timeout=10, blocking=False) as lock:
     assert_type(lock.owned(), bool)
 r.register_script("return 1", repeatable=True)(keys=["k"], args=[1])
+with r.read_from(ReadFrom.same_zone("az1")), r.read_from(ReadFrom.PRIMARY_THEN_REPLICA):
+    assert_type(r.get("k"), bytes | str | None)
 with LocalCluster() as local:
     assert_type(local.url, str)
 try:
