@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     import ssl
     from collections.abc import Callable, Mapping
 
+    from clustercache.instrumentation import Hook
+
 _LONGEST = 1_000_000
 """Seconds; what poll() and a lock take for a timeout ends not far above it."""
 
@@ -153,6 +155,7 @@ class ClusterConfig:
         socket_keepalive: Whether TCP keep-alive probes are on.
         retry: What is sent again when a reply was lost.
         address_remap: Called with (host, port) as the cluster tells it; returns what to connect to.
+        hooks: Called with each event; see `clustercache.instrumentation`.
     """
 
     seeds: tuple[Address, ...]
@@ -175,6 +178,7 @@ class ClusterConfig:
     socket_keepalive: bool = True
     retry: RetryPolicy = RetryPolicy()
     address_remap: Callable[[tuple[str, int]], tuple[str, int]] | None = None
+    hooks: tuple[Hook, ...] = ()
 
     def __post_init__(self) -> None:
         """Refuse what cannot be meant, before anything is opened."""
@@ -199,6 +203,7 @@ class ClusterConfig:
             _refuse("retry must be a RetryPolicy")
         if self.credential_provider and (self.username or self.password):
             _refuse("give either credential_provider or username and password")
+        object.__setattr__(self, "hooks", _checked_hooks(self.hooks))
 
     @property
     def patience(self) -> float:
@@ -221,6 +226,12 @@ class ClusterConfig:
             return self.username, self.password
         given = self.credential_provider.get_credentials()
         return (given[0], given[1]) if len(given) > 1 else (None, given[0])
+
+
+def _checked_hooks(hooks: Any) -> tuple[Hook, ...]:
+    if not isinstance(hooks, (list, tuple)) or not all(map(callable, hooks)):
+        _refuse("hooks must be a list of functions that take one event")
+    return tuple(hooks)
 
 
 def _check_whole(name: str, value: object, least: int) -> None:

@@ -30,6 +30,7 @@ from clustercache._sync.batches import Batches
 from clustercache._sync.cluster_map import ClusterMap
 from clustercache._sync.connection import NoReply, NotSent, Silent
 from clustercache._sync.executor import Executor
+from clustercache._sync.observed import observe
 from clustercache._sync.pipeline import Pipeline
 from clustercache._sync.pool import STALE_AFTER, Stale
 from clustercache._sync.transaction import TransactionPipeline, transact
@@ -90,6 +91,8 @@ class Cluster(Commands):
         self.encoder = encoder_for(config)
         if config.recodes:
             self.execute_command = self._recoded  # type: ignore[method-assign]
+        if config.hooks:
+            observe(self, self._map, self._limits)
         _clients.add(self)
         # The helper thread keeps the map alive, not the client: dropped, it needs no watching.
         weakref.finalize(self, self._map.let_go).atexit = False

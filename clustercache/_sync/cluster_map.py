@@ -6,9 +6,9 @@ are kept, and those of nodes that left finish what is under way.
 
 from __future__ import annotations
 
-import logging
 import random
 import threading
+from collections import deque
 from contextlib import suppress
 from time import monotonic
 from typing import TYPE_CHECKING
@@ -27,6 +27,14 @@ from clustercache._sync.helper import Helper
 from clustercache._sync.pool import Pool
 from clustercache._sync.probe import for_probes, learn
 from clustercache.exceptions import ClosedError, NoClusterError
+from clustercache.instrumentation import (
+    NodeBack,
+    NodeReplaced,
+    NodeSuspected,
+    RefreshDone,
+    TopologyChanged,
+)
+from clustercache.instrumentation.hooks import Observer
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -34,8 +42,8 @@ if TYPE_CHECKING:
 
     from clustercache._core.topology import Topology, View
     from clustercache.config import ClusterConfig
+    from clustercache.instrumentation import Event
 
-_log = logging.getLogger("clustercache.topology")
 _REFRESH_TIME = 2.0
 """Seconds that one refresh may take, whatever its nodes do."""
 
@@ -51,6 +59,8 @@ class ClusterMap:
         self.config = config
         self._tls = config.tls.context() if config.tls else None
         self._probe_config = for_probes(config)
+        self.observer = Observer(config.hooks)
+        self._news: deque[Event] = deque()
         self.helper = Helper(self)
         self.refreshes = 0
         self.closed = False
@@ -97,6 +107,7 @@ class ClusterMap:
             raise ClosedError(msg)
 
     def _learn_from_seeds(self, deadline: float) -> dict[Address, Exception]:
+        began = monotonic()
         views, failures = learn(
             self.config.seeds,
             self._probe_config,
@@ -109,8 +120,7 @@ class ClusterMap:
             ),
             deadline=deadline,
         )
-        if views:
-            self.adopt(views)
+        self._asked(views, failures, began)
         return failures
 
     def refresh(self, hints: Sequence[Address]) -> None:
@@ -120,18 +130,26 @@ class ClusterMap:
         candidates = refresh.whom_to_ask(self.topology, hints, self.config.seeds, order)
         addresses = [a for a in candidates if a not in self.suspicions]
         patience = _HASTE if self.suspicions else self.config.socket_connect_timeout
+        began = monotonic()
         views, failures = learn(
             [self.target(a) for a in addresses],
             self._probe_config,
             self._tls,
             enough=refresh.ASKED,
             timeout=min(patience, self.config.socket_connect_timeout),
-            deadline=monotonic() + _REFRESH_TIME,
+            deadline=began + _REFRESH_TIME,
             stopping=lambda: self.helper.stopping,
         )
         self.refreshes += 1
-        if failures:
-            _log.info("topology_asked_in_vain nodes=%s", ",".join(map(str, failures)))
+        self._asked(views, failures, began)
+
+    def _asked(
+        self, views: Sequence[View], failures: Mapping[Address, Exception], began: float
+    ) -> None:
+        """Adopt what nodes said when they were asked, and tell of it."""
+        failed = tuple(map(str, failures))
+        took = monotonic() - began
+        self.observer.tell(RefreshDone(answered=len(views), failed=failed, seconds=took))
         if views:
             self.adopt(views)
 
@@ -146,6 +164,7 @@ class ClusterMap:
             merged = topology.merge(ours, base)
             if base is None or base.confirmed is not None or not merged.same_as(base):
                 self._install(merged)
+        self._tell_news()
 
     def patch(self, slot: int, address: Address) -> None:
         """Follow a MOVED provisionally, until the refresh that it causes."""
@@ -154,6 +173,7 @@ class ClusterMap:
                 moved = self.topology.with_moved(slot, address)
                 if moved is not self.topology:
                     self._install(moved)
+        self._tell_news()
 
     def _install(self, new: Topology) -> None:
         pools = {a: self.pools.get(a) or self._new_pool(a) for a in new.nodes}
@@ -166,8 +186,20 @@ class ClusterMap:
         owners = {pool.address for pool in of_shard.values()}
         for suspicion in list(self.suspicions.values()):
             if suspicion.pool.address not in owners:
-                self.end(suspicion, replaced=True)
-        _log.info("topology_changed nodes=%d shards=%d", len(new.nodes), len(new.shards))
+                self._end(suspicion, replaced=True)
+        self._news.append(
+            TopologyChanged(
+                nodes=len(new.nodes),
+                shards=len(new.shards),
+                provisional=new.confirmed is not None,
+            )
+        )
+
+    def _tell_news(self) -> None:
+        """Tell what happened while the lock was held, for a hook may do anything."""
+        with suppress(IndexError):
+            while True:
+                self.observer.tell(self._news.popleft())
 
     # Nodes ------------------------------------------------------------------------------------
 
@@ -183,7 +215,8 @@ class ClusterMap:
         return self.target(address), self._probe_config, self._tls
 
     def _new_pool(self, address: Address) -> Pool:
-        return Pool(address, self.config, self._tls, target=self.target(address))
+        target = self.target(address)
+        return Pool(address, self.config, self._tls, target=target, observer=self.observer)
 
     def pool_at(self, address: Address) -> Pool:
         """Return the pool of a node, known or not (an ASK may name one that no map has yet)."""
@@ -222,8 +255,9 @@ class ClusterMap:
                 self.suspicions[pool.address] = suspicion
                 pool.suspicion = suspicion
                 pool.reroute()
-                _log.warning("node_suspected node=%s", pool.address)
+                self._news.append(NodeSuspected(node=str(pool.address)))
             self.helper.start()
+        self._tell_news()
         return True
 
     def _shard_of(self, pool: Pool) -> topology.Shard | None:
@@ -241,6 +275,10 @@ class ClusterMap:
 
     def end(self, suspicion: Suspicion, *, replaced: bool) -> None:
         """End a suspicion: the node is well, or its slots have a new owner."""
+        self._end(suspicion, replaced=replaced)
+        self._tell_news()
+
+    def _end(self, suspicion: Suspicion, *, replaced: bool) -> None:
         with self._lock:
             pool = suspicion.pool
             if pool.suspicion is suspicion:
@@ -251,7 +289,8 @@ class ClusterMap:
         if replaced:
             pool.flush()
             pool.wake()
-        _log.warning("node_%s node=%s", "replaced" if replaced else "back", pool.address)
+        event = NodeReplaced if replaced else NodeBack
+        self._news.append(event(node=str(pool.address)))
 
     # The end ----------------------------------------------------------------------------------
 
@@ -283,6 +322,7 @@ class ClusterMap:
         self.suspicions, self.pools = {}, {}
         if known is not None:
             self._install(known)
+        self._news.clear()
         self.closed = closed
 
 

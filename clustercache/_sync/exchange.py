@@ -83,6 +83,8 @@ class Share:
         if pool.suspicion is not None:
             self.outcomes = [NOT_TRIED] * count
             return
+        if cluster_map.observer.active:
+            cluster_map.observer.sent_to(pool.address)
         try:
             if self._connection is None:
                 self._connection = pool.lease(deadline, peek=peek)

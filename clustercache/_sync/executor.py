@@ -66,6 +66,7 @@ class Executor:
                     self._map.helper.refresh()
                 raise failure(decision.verb, outcome, request, history, monotonic() - started)
             history.append(Attempt(outcome.event, monotonic() - started))
+            self._map.observer.decided(request.facts, outcome.event, decision, len(history))
             self._obey(decision, outcome.event, request)
             target, asking, outcome = decision.to or request.target, decision.asking, None
             if monotonic() >= request.command.deadline:

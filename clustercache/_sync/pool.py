@@ -13,6 +13,7 @@ from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 from clustercache._sync.connection import Connection
+from clustercache.instrumentation import PoolWaited
 
 if TYPE_CHECKING:
     import ssl
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from clustercache._core.address import Address
     from clustercache._sync.health import Suspicion
     from clustercache.config import ClusterConfig
+    from clustercache.instrumentation.hooks import Observer
 
 STALE_AFTER = 1.0
 """Seconds of idleness after which a connection is looked at before it is written to."""
@@ -49,6 +51,7 @@ class Pool:
         "_config",
         "_everyone",
         "_lock",
+        "_observer",
         "_opening",
         "_target",
         "_tls",
@@ -69,6 +72,7 @@ class Pool:
         tls: ssl.SSLContext | None,
         *,
         target: Address | None = None,
+        observer: Observer | None = None,
     ) -> None:
         """Open nothing yet.
 
@@ -77,6 +81,7 @@ class Pool:
             config: How to connect, and how many connections there may be.
             tls: The TLS context, or None.
             target: Where to connect to, if that is another address.
+            observer: Told of callers that had to wait.
         """
         self.address = address
         self.idle: list[Connection] = []
@@ -89,6 +94,7 @@ class Pool:
         self._config = config
         self._tls = tls
         self._target = target or address
+        self._observer = observer
         # A signal handler may use the client while its thread is in here. The lock is taken by
         # itself, for Condition's own methods can be interrupted between taking and returning.
         self._lock = threading.RLock()
@@ -139,17 +145,23 @@ class Pool:
             self.discard(connection)
 
     def _open_or_wait(self, deadline: float) -> Connection | None:
-        place = object()
+        place, began = object(), monotonic()
         try:
             with self._lock:
                 if self.retired:
                     raise Retired
-                if self.size >= self._config.max_connections:
+                full = self.size >= self._config.max_connections
+                if full:
                     if self.suspicion is not None:
                         raise Doubted
                     self._wait(deadline)
-                    return None
-                self._opening.add(place)
+                else:
+                    self._opening.add(place)
+            if full:
+                if self._observer is not None:
+                    took = monotonic() - began
+                    self._observer.tell(PoolWaited(node=str(self.address), seconds=took))
+                return None
             limit = min(self._config.socket_connect_timeout, max(deadline - monotonic(), 0.001))
             connection = Connection(self._target, self._config, tls=self._tls, timeout=limit)
             with self._lock:

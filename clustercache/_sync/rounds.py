@@ -99,6 +99,9 @@ class Rounds:
     def _obey(self, unit: Unit, decision: Decision) -> None:
         event = unit.event
         pool = self._map.pools.get(event.node) if event and event.node else None
+        if event is not None:
+            attempt = len(unit.history)
+            self._map.observer.decided(unit.payload.facts, event, decision, attempt)
         if decision.verb is Verb.SPLIT:
             self._split(unit)
         if event is not None and event.to is not None:

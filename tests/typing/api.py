@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import assert_type
 
 from clustercache import Cluster, ClusterConfig, RetryPolicy, exceptions
+from clustercache.instrumentation import CommandDone, Event, Hook
 from clustercache.localcluster import LocalCluster
 
 r = Cluster.from_url("redis://127.0.0.1:7000", decode_responses=True, deadline=2.0)
@@ -21,6 +22,15 @@ with Cluster.from_url(["redis://a:1", "redis://b:1"]) as client, client.deadline
     assert_type(client, Cluster)
 with r.retry(RetryPolicy()):
     pass
+
+
+def heard(event: Event) -> None:
+    if isinstance(event, CommandDone):
+        assert_type(event.slot, int | None)
+
+
+hook: Hook = heard
+assert_type(Cluster.from_url("redis://a", hooks=[hook]).config.hooks, tuple[Hook, ...])
 with LocalCluster() as local:
     assert_type(local.url, str)
 try:
