@@ -40,6 +40,8 @@ class Trouble(Enum):
     """CLUSTERDOWN, LOADING, MASTERDOWN, no place for a client: the node serves us not for now."""
     READONLY = auto()
     """The node became a replica."""
+    UNAUTHENTICATED = auto()
+    """The node does not accept the credentials of the connection."""
     UNCOVERED = auto()
     """The map names no owner for the slot."""
     UNREACHABLE = auto()
@@ -129,7 +131,8 @@ class Decision:
         refresh: Whether a refresh of the map is asked for.
         patch: Whether the map is patched with the redirect at once.
         suspect: Whether the node asked is suspected: calls wait until it is well or replaced.
-        reconnect: Whether the target's connections are made anew, its name looked up afresh.
+        reconnect: Whether the target's connections are made anew, its name looked up afresh;
+            those of the node that was asked, where there is no target.
     """
 
     verb: Verb
@@ -150,6 +153,8 @@ _BY_CODE = {
     "LOADING": Trouble.UNREADY,
     "MASTERDOWN": Trouble.UNREADY,
     "READONLY": Trouble.READONLY,
+    "NOAUTH": Trouble.UNAUTHENTICATED,
+    "WRONGPASS": Trouble.UNAUTHENTICATED,
 }
 _FULL = "ERR max number of clients"
 _FREE_HOPS = 3
@@ -238,6 +243,12 @@ def _wait_for_the_cluster(now: Situation) -> Decision:
     return Decision(Verb.SEND, pause=now.pause, refresh=True)
 
 
+def _unauthenticated(now: Situation) -> Decision:
+    # A password that was changed meanwhile: a new connection has the new one.
+    again = any(a.event.trouble is Trouble.UNAUTHENTICATED for a in now.history)
+    return Decision(Verb.RAISE_REPLY) if again else Decision(Verb.SEND, reconnect=True)
+
+
 def _unreachable(now: Situation) -> Decision:
     return Decision(Verb.SEND, pause=now.pause, refresh=True, suspect=True)
 
@@ -267,6 +278,7 @@ _TABLE: dict[Trouble, Callable[[Situation], Decision]] = {
     Trouble.TRYAGAIN: _tryagain,
     Trouble.UNREADY: _wait_for_the_cluster,
     Trouble.READONLY: _wait_for_the_cluster,
+    Trouble.UNAUTHENTICATED: _unauthenticated,
     Trouble.UNCOVERED: _wait_for_the_cluster,
     Trouble.UNREACHABLE: _unreachable,
     Trouble.BROKEN_OFF: _broken_off,

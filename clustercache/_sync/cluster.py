@@ -18,6 +18,7 @@ from clustercache._commands import (
     callbacks_for,
     encoder_for,
     merge_nodes,
+    to_error,
 )
 from clustercache._core import wire
 from clustercache._core.commands import Route
@@ -33,6 +34,7 @@ from clustercache._sync.executor import Executor
 from clustercache._sync.observed import observe
 from clustercache._sync.pipeline import Pipeline
 from clustercache._sync.pool import STALE_AFTER, Stale
+from clustercache._sync.renewal import follow, renew_all
 from clustercache._sync.transaction import TransactionPipeline, transact
 from clustercache._targets import addresses_of
 from clustercache.config import RetryPolicy
@@ -93,6 +95,7 @@ class Cluster(Commands):
             self.execute_command = self._recoded  # type: ignore[method-assign]
         if config.hooks:
             observe(self, self._map, self._limits)
+        follow(config.credential_provider, self._map)
         _clients.add(self)
         # The helper thread keeps the map alive, not the client: dropped, it needs no watching.
         weakref.finalize(self, self._map.let_go).atexit = False
@@ -282,6 +285,19 @@ class Cluster(Commands):
         return self._limits.block(retry=policy)
 
     # The client itself ------------------------------------------------------------------------
+
+    def reauthenticate(self) -> None:
+        """Ask for credentials again, and authenticate all connections with them.
+
+        Idle connections are done at once, and those in use when they are given back: no call is
+        disturbed. A `credential_provider` with redis-py's `on_next` needs no call of this.
+
+        Raises:
+            redis.AuthenticationError: A server refused them; its connections keep the old ones.
+        """
+        refusal = renew_all(self._map)
+        if refusal is not None:
+            raise to_error(refusal)
 
     def stats(self) -> dict[str, Any]:
         """Return what the client did, by node ("host:port").

@@ -26,7 +26,8 @@ from clustercache._sync.health import Suspicion
 from clustercache._sync.helper import Helper
 from clustercache._sync.pool import Pool
 from clustercache._sync.probe import for_probes, learn
-from clustercache.exceptions import ClosedError, NoClusterError
+from clustercache._trust import UNTRUSTED, without_code
+from clustercache.exceptions import ClosedError, NoClusterError, UntrustedError
 from clustercache.instrumentation import (
     NodeBack,
     NodeReplaced,
@@ -47,6 +48,7 @@ if TYPE_CHECKING:
 _REFRESH_TIME = 2.0
 """Seconds that one refresh may take, whatever its nodes do."""
 
+_HOPELESS = {decisions.Trouble.ERROR, decisions.Trouble.UNAUTHENTICATED}
 _HASTE = 0.25
 """Seconds for each node that a refresh asks while calls wait for a suspected one."""
 
@@ -337,7 +339,9 @@ def _raise_if_refused(failures: Mapping[Address, Exception]) -> None:
         error = refusal.error if isinstance(refusal, Refused) else refusal
         if not isinstance(error, ServerError):
             continue
-        if decisions.classify(error, node).trouble is decisions.Trouble.ERROR:
+        if decisions.classify(error, node).trouble in _HOPELESS:
+            if error.code == UNTRUSTED:
+                raise UntrustedError(without_code(error), node=str(node))
             raised = to_error(error)
             if isinstance(raised, (AuthenticationError, NoPermissionError)):
                 raise raised

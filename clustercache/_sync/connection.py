@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 from clustercache._core import wire
 from clustercache._core.wire import INCOMPLETE, ServerError
 from clustercache._sync.dial import connect, tune
+from clustercache._trust import untrusted
 
 if TYPE_CHECKING:
     import ssl
@@ -115,7 +116,8 @@ class Connection:
 
         Raises:
             NotSent: No connection could be made.
-            Refused: The server refused the credentials or the database.
+            Refused: The server refused the credentials or the database, or one side the other's
+                certificate.
         """
         limit = config.socket_connect_timeout if timeout is None else timeout
         deadline = monotonic() + limit
@@ -139,8 +141,13 @@ class Connection:
             if sock is None:
                 self._shake_hands(config, deadline)
             self.set_patience(config.patience)
-        except OSError as error:
+        except (OSError, NotSent) as error:
             self.close()
+            refusal = untrusted(error)
+            if refusal is not None:
+                raise Refused(refusal) from error
+            if isinstance(error, NotSent):
+                raise
             raise NotSent(_reason(error), silent=isinstance(error, TimeoutError)) from error
         except BaseException:
             self.close()

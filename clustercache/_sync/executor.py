@@ -84,8 +84,8 @@ class Executor:
             pool.redirects += 1
         if decision.patch and event.slot is not None and event.to is not None:
             self._map.patch(event.slot, event.to)
-        if decision.reconnect and event.to is not None:
-            self._map.pool_at(event.to).flush()
+        if decision.reconnect and (where := event.to or event.node) is not None:
+            self._map.pool_at(where).flush()
         if decision.refresh:
             self._map.helper.refresh(*([event.to] if event.to else []))
         if decision.suspect and pool is not None and self._map.suspect(pool):

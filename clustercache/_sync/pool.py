@@ -13,12 +13,14 @@ from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 from clustercache._sync.connection import Connection
+from clustercache._sync.renewal import Renewal
 from clustercache.instrumentation import PoolWaited
 
 if TYPE_CHECKING:
     import ssl
 
     from clustercache._core.address import Address
+    from clustercache._core.wire import ServerError
     from clustercache._sync.health import Suspicion
     from clustercache.config import ClusterConfig
     from clustercache.instrumentation.hooks import Observer
@@ -60,6 +62,7 @@ class Pool:
         "idle",
         "last_round_trip",
         "redirects",
+        "renewal",
         "retired",
         "suspicion",
         "waiting",
@@ -91,6 +94,7 @@ class Pool:
         self.errors = 0
         self.redirects = 0
         self.last_round_trip: float | None = None
+        self.renewal: Renewal | None = None
         self._config = config
         self._tls = tls
         self._target = target or address
@@ -163,9 +167,12 @@ class Pool:
                     self._observer.tell(PoolWaited(node=str(self.address), seconds=took))
                 return None
             limit = min(self._config.socket_connect_timeout, max(deadline - monotonic(), 0.001))
+            renewal = self.renewal
             connection = Connection(self._target, self._config, tls=self._tls, timeout=limit)
             with self._lock:
                 self._everyone.add(connection)
+                if self.renewal is not None and self.renewal is not renewal:
+                    self.renewal.add(connection)  # it may have come in with the former credentials
             return connection
         finally:
             with self._lock:
@@ -198,8 +205,44 @@ class Pool:
         self.idle.append(connection)
         if self.waiting:
             self._notify()
+            self._go_on_renewing()
         if self.retired:
             self.flush()
+
+    def put_back(self, connection: Connection) -> None:
+        """Let others have a connection that was taken from `idle`."""
+        connection.leased = False
+        connection.idle_since = monotonic()
+        self.idle.append(connection)
+        self._notify()
+        if self.retired:
+            self.flush()
+
+    def renew(self, login: tuple[Any, ...]) -> ServerError | None:
+        """Authenticate all connections anew, those in use when they are given back.
+
+        Args:
+            login: The AUTH command.
+
+        Returns:
+            What the server refused now, if it did.
+        """
+        with self._lock:
+            if self.renewal is None:
+                self.waiting += 1
+            renewal = self.renewal = Renewal(self._everyone, self._config, login)
+        self._go_on_renewing()
+        return renewal.refusal
+
+    def _go_on_renewing(self) -> None:
+        renewal = self.renewal
+        if renewal is None:
+            return
+        renewal.go_on(self)
+        with self._lock:
+            if self.renewal is renewal and renewal.done and not self._opening:
+                self.renewal = None
+                self.waiting -= 1
 
     def discard(self, connection: Connection) -> None:
         """Close a leased connection instead of giving it back."""
