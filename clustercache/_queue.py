@@ -30,6 +30,9 @@ WINDOW = 10_000
 """Calls that are under way at a time: what bounds a long pipeline's memory, here and there."""
 
 
+_pack = wire.pack
+
+
 class Special:
     """A call that is not plain: of several parts, without a key, or with options."""
 
@@ -162,7 +165,7 @@ class Queue(Commands):
         self._limits = limits
         self._config = config
         self._chunks: list[Chunk] = []
-        self._chunk = Chunk()
+        self._start(Chunk())
         if config.recodes:
             self.execute_command = self._recoded  # type: ignore[method-assign]
 
@@ -173,20 +176,18 @@ class Queue(Commands):
             InvalidArgumentError, CrossSlotError: It is wrong; nothing was kept.
             UnsupportedCommandError: It goes to several nodes, or changes a connection's state.
         """
-        if not options:
-            try:
-                place, _, longest = DIRECT[args[0]]
-                if len(args) <= longest:
-                    slot, data = key_slot(args[place]), wire.pack(args)
-                    chunk = self._chunk
-                    chunk.slots.append(slot)
-                    chunk.data.append(data)
-                    chunk.calls.append(args[0])
-                    if len(chunk.calls) >= WINDOW:
-                        self._begin_chunk()
-                    return self
-            except (LookupError, TypeError, AttributeError, UnicodeError):
-                pass  # not the plain case
+        try:
+            place, _, longest = DIRECT[args[0]]
+            if len(args) <= longest and not options:
+                slot, data = key_slot(args[place]), _pack(args)
+                self._add_slot(slot)
+                self._add_data(data)
+                self._add_call(args[0])
+                if len(self._chunk.calls) >= WINDOW:
+                    self._begin_chunk()
+                return self
+        except (LookupError, TypeError, AttributeError, UnicodeError):
+            pass  # not the plain case
         self._keep_special(args, options)
         return self
 
@@ -210,14 +211,22 @@ class Queue(Commands):
         if len(chunk.calls) >= WINDOW:
             self._begin_chunk()
 
+    def _start(self, chunk: Chunk) -> None:
+        self._chunk = chunk
+        # Looked up once and not for each call: half of what keeping one costs is finding where.
+        self._add_slot = chunk.slots.append
+        self._add_data = chunk.data.append
+        self._add_call = chunk.calls.append
+
     def _begin_chunk(self) -> None:
         self._chunks.append(self._chunk)
-        self._chunk = Chunk()
+        self._start(Chunk())
 
     def _take(self) -> list[Chunk]:
         """Return the chunks in order, and begin anew."""
         chunks = [*self._chunks, self._chunk] if self._chunk.calls else self._chunks
-        self._chunks, self._chunk = [], Chunk()
+        self._chunks = []
+        self._start(Chunk())
         return chunks
 
     def __len__(self) -> int:

@@ -106,7 +106,7 @@ class UnsupportedCommandError(InvalidArgumentError):
     """It would change the state of a shared connection; the message names the right API."""
 
 
-class CrossSlotError(InvalidArgumentError, base.ClusterCrossSlotError):
+class CrossSlotError(InvalidArgumentError, base.ClusterCrossSlotError, base.RedisClusterException):
     """The keys live in several slots and the command cannot be split; use a {hash tag}."""
 
 

@@ -52,13 +52,15 @@ def hash_tag(key: bytes) -> bytes:
     return key[start:end] if end > start else key
 
 
-def key_slot(key: bytes | str) -> int:
+def key_slot(key: bytes | str | memoryview) -> int:
     """Return the slot (0 to 16383) of `key`.
 
     Source: Redis Cluster specification, "Key distribution model".
     """
     if isinstance(key, str):
         key = key.encode()
+    elif type(key) is memoryview:
+        key = bytes(key)  # `in` looks for a number in it
     if b"{" in key:
         key = hash_tag(key)
     return crc_hqx(key, 0) & 0x3FFF

@@ -19,6 +19,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from clustercache._core.address import Address, check_port
+from clustercache._core.refresh import ASKED
 from clustercache._core.slots import SLOT_COUNT
 
 if TYPE_CHECKING:
@@ -216,7 +217,8 @@ def same_cluster(
 
     A view that shares no node id with the snapshot belongs to another cluster: its address was
     given to another one meanwhile, and it is dropped, unless most of the seeds say so, for
-    then the cluster itself was rebuilt. A single seed is believed only where no view is ours.
+    then the cluster itself was rebuilt. Where no view is ours, most of those that a refresh asks
+    are enough; a single seed is believed only then.
 
     Args:
         views: What was answered, oldest first.
@@ -228,7 +230,8 @@ def same_cluster(
     known = current.ids
     ours = [view for view in views if view.ids & known]
     said_by_seeds = [v for v in views if v.asked in seeds and not v.ids & known]
-    if len(said_by_seeds) * 2 > len(seeds) and (len(said_by_seeds) > 1 or not ours):
+    electorate = len(seeds) if ours else min(len(seeds), ASKED)
+    if len(said_by_seeds) * 2 > electorate and (len(said_by_seeds) > 1 or not ours):
         return _largest_family(said_by_seeds), True
     return ours, False
 

@@ -24,8 +24,11 @@ ProtocolError = hiredis.ProtocolError
 pack = hiredis.pack_command
 
 # Servers quote arguments: an unknown command's first ones, a stream's key, an ACL rule. Keys and
-# values stay out of errors; what stays are names of commands.
-_QUOTED = re.compile(r"(unknown command )?'([^']*)'( command)?|(Unknown node) \S+")
+# values stay out of errors, from the first quote to the last, for they may hold quotes themselves.
+# What stays are names of commands, and what a script says.
+_QUOTED = re.compile(r"(?<![^\s(])'.*'|(?<=Unknown node )\S+")
+_UNKNOWN = re.compile(r"(.*unknown command) '([^' ]*)")
+_OF_COMMANDS = re.compile(r"NOPERM .* the '[\w|]+' command$|.*user_script|.*user_function")
 _DETAILS_OF_ARGUMENTS = ", with args beginning with"
 UNDECODABLE: Final = "UNDECODABLE"
 """The code of the error that stands for a reply which is no text in the encoding."""
@@ -37,16 +40,16 @@ class ServerError(Exception):
     __slots__ = ("code", "text")
 
     def __init__(self, text: str) -> None:
-        self.text = _QUOTED.sub(_name_only, text.partition(_DETAILS_OF_ARGUMENTS)[0])
+        self.text = _without_arguments(text.partition(_DETAILS_OF_ARGUMENTS)[0])
         self.code = self.text.partition(" ")[0]
         super().__init__(self.text)
 
 
-def _name_only(found: re.Match[str]) -> str:
-    unknown, quoted, known, node = found.groups()
+def _without_arguments(text: str) -> str:
+    unknown = _UNKNOWN.match(text)
     if unknown:
-        return f"{unknown}'{quoted.partition(' ')[0]}'"
-    return node or (found[0] if known else "'...'")
+        return f"{unknown[1]} '{unknown[2]}'"
+    return text if _OF_COMMANDS.match(text) else _QUOTED.sub("'...'", text)
 
 
 def undecodable() -> ServerError:

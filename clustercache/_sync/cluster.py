@@ -34,7 +34,9 @@ from clustercache._sync.executor import Executor
 from clustercache._sync.observed import observe
 from clustercache._sync.pipeline import Pipeline
 from clustercache._sync.pool import STALE_AFTER, Stale
+from clustercache._sync.pubsub import PubSub
 from clustercache._sync.renewal import follow, renew_all
+from clustercache._sync.subscriber import disconnect_all
 from clustercache._sync.transaction import TransactionPipeline, transact
 from clustercache._targets import addresses_of
 from clustercache.config import RetryPolicy
@@ -255,7 +257,7 @@ class Cluster(Commands):
         *watches: Any,
         value_from_callable: bool = False,
         watch_delay: float | None = None,
-        **_: Any,
+        shard_hint: Any = None,  # noqa: ARG002 - redis-py's
     ) -> Any:
         """Watch keys, call `func` with a pipeline, and execute what it kept; again if they changed.
 
@@ -264,11 +266,46 @@ class Cluster(Commands):
             watches: Keys of one slot.
             value_from_callable: Return what `func` returned instead of the results.
             watch_delay: Seconds to wait before the next time.
+            shard_hint: Ignored, as in redis-py.
 
         Raises:
             redis.exceptions.WatchError: They were changed again and again, until the deadline.
         """
         return transact(self, func, watches, value_from_callable, watch_delay)
+
+    def pubsub(
+        self,
+        node: Any = None,
+        host: Any = None,
+        port: Any = None,
+        *,
+        ignore_subscribe_messages: bool = False,
+        gaps: bool | Callable[[dict[str, Any]], object] | None = None,
+        shard_hint: Any = None,  # noqa: ARG002 - redis-py's
+        push_handler_func: Any = None,
+    ) -> PubSub:
+        """Return subscriptions to channels, patterns, shard channels and keyspace notifications.
+
+        Args:
+            node: Refused: each subscription goes to the nodes that it belongs on.
+            host: As `node`.
+            port: As `node`.
+            ignore_subscribe_messages: Whether confirmations are kept back.
+            gaps: Whether there are messages of type "gap", which say that others may be missing;
+                None: unless confirmations are kept back. Or what is called with them instead.
+            shard_hint: Ignored, as in redis-py.
+            push_handler_func: Refused.
+        """
+        if (node, host, port, push_handler_func) != (None, None, None, None):
+            msg = "pubsub() takes no node and no push handler: give handlers to subscribe()"
+            raise InvalidArgumentError(msg)
+        return PubSub(
+            self._map,
+            self._limits,
+            ignore_subscribe_messages=ignore_subscribe_messages,
+            gaps=gaps,
+            owner=self,
+        )
 
     # Limits -----------------------------------------------------------------------------------
 
@@ -310,6 +347,10 @@ class Cluster(Commands):
         nodes = {str(pool.address): pool.stats() for pool in list(self._map.pools.values())}
         return {"refreshes": self._map.refreshes, "nodes": nodes}
 
+    def set_response_callback(self, command: str, callback: Callable[..., Any]) -> None:
+        """Turn the replies to a command into results by `callback`; redis-py's modules do it."""
+        self._callbacks[command.upper()] = callback
+
     def get_encoder(self) -> Encoder:
         """Return redis-py's encoder, for its scripts."""
         return self.encoder
@@ -325,6 +366,7 @@ class Cluster(Commands):
     def close(self) -> None:
         """Let calls under way finish and close all connections; later calls raise ClosedError."""
         self._map.close()
+        disconnect_all(self._map)
 
     def __enter__(self) -> Self:
         """Return the client; nothing is opened yet."""

@@ -127,9 +127,10 @@ class ClusterMap:
 
     def refresh(self, hints: Sequence[Address]) -> None:
         """Ask some nodes for their views and adopt what comes of it; for the helper thread."""
-        order = list(self.topology.nodes) if self.topology else []
+        current = self.topology
+        order = list(current.nodes) if current else []
         random.shuffle(order)
-        candidates = refresh.whom_to_ask(self.topology, hints, self.config.seeds, order)
+        candidates = refresh.whom_to_ask(current, hints, self.config.seeds, order)
         addresses = [a for a in candidates if a not in self.suspicions]
         patience = _HASTE if self.suspicions else self.config.socket_connect_timeout
         began = monotonic()
@@ -140,6 +141,7 @@ class ClusterMap:
             enough=refresh.ASKED,
             timeout=min(patience, self.config.socket_connect_timeout),
             deadline=began + _REFRESH_TIME,
+            known=current.ids if current else frozenset(),
             stopping=lambda: self.helper.stopping,
         )
         self.refreshes += 1

@@ -61,7 +61,7 @@ def tune(sock: socket.socket, *, keepalive: bool) -> None:
 class Dial:
     """One attempt to reach a node: a stopped one takes connections and shakes no hands."""
 
-    __slots__ = ("_name", "_sock", "_tls", "began")
+    __slots__ = ("_name", "_places", "_sock", "_tls", "began")
 
     def __init__(self, address: Address, tls: ssl.SSLContext | None, name: str | None) -> None:
         """Begin to connect.
@@ -74,15 +74,19 @@ class Dial:
         Raises:
             OSError: The name is unknown, or nobody can be there.
         """
-        family, kind, protocol, _, where = socket.getaddrinfo(
-            address.host, address.port, type=socket.SOCK_STREAM
-        )[0]
+        self._places = socket.getaddrinfo(address.host, address.port, type=socket.SOCK_STREAM)
         self.began = monotonic()
         self._tls = tls
         self._name = name or address.host
-        self._sock = socket.socket(family, kind, protocol)
-        self._sock.settimeout(0.0)
-        self._sock.connect_ex(where)
+        self._sock = self._begin()
+
+    def _begin(self) -> socket.socket:
+        """Begin with the next of the name's addresses."""
+        family, kind, protocol, _, where = self._places.pop(0)
+        sock = socket.socket(family, kind, protocol)
+        sock.settimeout(0.0)
+        sock.connect_ex(where)
+        return sock
 
     def advance(self, seconds: float) -> socket.socket | None:
         """Return the socket once it is connected (and encrypted); None if that takes longer.
@@ -111,6 +115,10 @@ class Dial:
             if not poll.poll(0):
                 return select.POLLOUT
             problem = self._sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+            if problem and self._places:
+                self._sock.close()
+                self._sock = self._begin()
+                return select.POLLOUT
             if problem:
                 raise OSError(problem, "cannot connect")
             if self._tls is None:

@@ -13,6 +13,37 @@ class Crowded(Exception):  # noqa: N818 - an event; the shell raises ShardUnavai
     """As many callers as may wait for a node do."""
 
 
+class Flag:
+    """A `threading.Event` whose lock a signal handler may take while its thread has it."""
+
+    __slots__ = ("_changed", "_lock", "_set")
+
+    def __init__(self) -> None:
+        """Begin unset."""
+        self._lock = threading.RLock()
+        self._changed = threading.Condition(self._lock)
+        self._set = False
+
+    def is_set(self) -> bool:
+        """Tell whether it is set."""
+        return self._set
+
+    def set(self) -> None:
+        """Set it, and wake those who wait."""
+        with self._lock:
+            self._set = True
+            self._changed.notify_all()
+
+    def clear(self) -> None:
+        """Unset it."""
+        self._set = False
+
+    def wait(self, seconds: float) -> bool:
+        """Wait until it is set, and tell whether that came in time."""
+        with self._lock:
+            return self._changed.wait_for(self.is_set, seconds)
+
+
 class Suspicion:
     """One suspected primary. `over` is set when it answers again or owns no slots any more."""
 
@@ -21,7 +52,7 @@ class Suspicion:
     def __init__(self, pool: Pool) -> None:
         """Begin to doubt the node of `pool`."""
         self.pool = pool
-        self.over = threading.Event()
+        self.over = Flag()
         self._lock = threading.RLock()
         self._waiting = 0
 

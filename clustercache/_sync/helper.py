@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 from clustercache._core.refresh import RefreshPolicy, probe_pause
 from clustercache._core.wire import ServerError
 from clustercache._limits import jitter
+from clustercache._sync.health import Flag
 from clustercache._sync.probe import LifeProbe, Probe, ViewProbe
 
 if TYPE_CHECKING:
@@ -44,10 +45,11 @@ class Helper:
         self._map = cluster_map
         self._policy = RefreshPolicy()
         self._lock = threading.RLock()
-        self._wake = threading.Event()
+        self._wake = Flag()
         self._thread: threading.Thread | None = None
         self._last: threading.Thread | None = None
         self._stopping = False
+        self._let_go = False
         self._refreshed = 0.0
         self._life: dict[Address, LifeProbe] = {}
         self._views: dict[Address, ViewProbe] = {}
@@ -95,11 +97,11 @@ class Helper:
     def let_go(self) -> None:
         """End the thread without waiting for it: nobody will ask the map any more."""
         # A finalizer may run anywhere, also where this thread holds a lock: it takes none.
-        self._stopping = True
+        self._stopping = self._let_go = True
 
     def resume(self) -> None:
         """Allow `start` again, and start if there is work; a closed client stays closed."""
-        if self._map.closed:
+        if self._map.closed or self._let_go:
             return
         self._stopping = False
         self._wake.clear()
@@ -148,7 +150,8 @@ class Helper:
             self.rest(probe_pause(jitter()))
 
     def _refresh(self) -> None:
-        nodes = len(self._map.topology.nodes) if self._map.topology else 1
+        topology = self._map.topology  # a closing client forgets it
+        nodes = len(topology.nodes) if topology else 1
         with self._lock:
             self._refreshed = monotonic()
             hints = self._policy.begin(self._refreshed, nodes, jitter())

@@ -70,8 +70,7 @@ class Pipeline(Queue):
         replies, clean = self._first_round(chunk, deadline)
         find = self._callbacks.get
         if clean and chunk.plain:
-            callbacks = [find(name) for name in chunk.calls]
-            if not any(callbacks):
+            if not any(map(find, set(chunk.calls))):
                 return replies
         elif not clean:
             self._further_rounds(chunk, replies, limits, now)

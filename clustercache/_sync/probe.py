@@ -90,7 +90,7 @@ class Probe:
                 data = wire.pack_many([command for command, _ in steps]) + data
                 self._expected += len(steps)
             self._connection.send(data, monotonic() + seconds)
-        except (NotSent, OSError):
+        except (NotSent, OSError, UnicodeError):  # the last two by the name's look-up
             self.close()
             return False
         self._asked_at = monotonic()
@@ -183,6 +183,7 @@ def learn(
     enough: int,
     timeout: float,
     deadline: float,
+    known: frozenset[str] = frozenset(),
     stopping: Callable[[], bool] = lambda: False,
 ) -> tuple[list[View], dict[Address, Exception]]:
     """Ask nodes in turn for their views until `enough` have answered.
@@ -192,6 +193,7 @@ def learn(
         config: How to connect.
         tls: The TLS context, or None.
         enough: How many views are wanted.
+        known: Ids of our nodes: a view that shares none is kept and does not count.
         timeout: Seconds for each node.
         deadline: Until when, in monotonic seconds, nodes are asked at all.
         stopping: Tells that nobody wants to know any more.
@@ -203,7 +205,8 @@ def learn(
     failures: dict[Address, Exception] = {}
     for address in addresses:
         left = deadline - monotonic()
-        if len(views) >= enough or left <= 0 or stopping():
+        ours = sum(not known or bool(view.ids & known) for view in views)
+        if ours >= enough or left <= 0 or stopping():
             break
         try:
             views.append(_view_of(address, config, tls, min(timeout, left)))

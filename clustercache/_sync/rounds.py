@@ -102,7 +102,7 @@ class Rounds:
         if event is not None:
             attempt = len(unit.history)
             self._map.observer.decided(unit.payload.facts, event, decision, attempt)
-        if decision.verb is Verb.SPLIT:
+        if decision.verb is Verb.SPLIT and not unit.done:
             self._split(unit)
         if event is not None and event.to is not None:
             if pool is not None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.bench.works import GROUPS, KEYS, VALUES
+from tests.bench.works import GROUPS, KEYS, LONG, VALUES
 
 
 class WrongError(Exception):
@@ -43,4 +43,13 @@ def check_mget(mget, referee):
         raise WrongError("MGET of an absent key did not return None in its place")
 
 
-CHECKS = {"get": check_get, "set": check_set, "mget": check_mget}
+def check_pipeline(pipeline, referee):
+    fill(referee.set)
+    for group in [*GROUPS, LONG, LONG[::-1]]:
+        if list(pipeline(group)) != [VALUES[key] for key in group]:
+            raise WrongError(f"a pipeline of {len(group)} GETs returned something else")
+    if list(pipeline([KEYS[1], "bench:absent"])) != [VALUES[KEYS[1]], None]:
+        raise WrongError("a GET of an absent key did not return None in its place")
+
+
+CHECKS = {"get": check_get, "set": check_set, "mget": check_mget, "pipeline": check_pipeline}

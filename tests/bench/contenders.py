@@ -69,30 +69,58 @@ def _clustercache(address):
     from clustercache import Cluster
 
     client = Cluster.from_url(_url(address))
-    return Session(client, get=client.get, set=client.set, mget=client.mget)
+    return Session(
+        client, get=client.get, set=client.set, mget=client.mget, pipeline=_piped(client)
+    )
+
+
+def _piped(client):
+    """Return what sends one GET for each key in a pipeline, by redis-py's API."""
+
+    def pipeline(keys):
+        pipe = client.pipeline()
+        for key in keys:
+            pipe.get(key)
+        return pipe.execute()
+
+    return pipeline
 
 
 def _redis_py(address):
     from redis.cluster import RedisCluster
 
     client = RedisCluster.from_url(_url(address))
-    return Session(client, get=client.get, set=client.set, mget=client.mget_nonatomic)
+    mget = client.mget_nonatomic
+    return Session(client, get=client.get, set=client.set, mget=mget, pipeline=_piped(client))
 
 
 def _valkey_py(address):
     from valkey.cluster import ValkeyCluster
 
     client = ValkeyCluster.from_url(_url(address))
-    return Session(client, get=client.get, set=client.set, mget=client.mget_nonatomic)
+    mget = client.mget_nonatomic
+    return Session(client, get=client.get, set=client.set, mget=mget, pipeline=_piped(client))
 
 
 def _valkey_glide(address):
-    from glide_sync import GlideClusterClient, GlideClusterClientConfiguration, NodeAddress
+    from glide_sync import (
+        ClusterBatch,
+        GlideClusterClient,
+        GlideClusterClientConfiguration,
+        NodeAddress,
+    )
 
     # Its default of 250 ms is short of what a busy machine may need; it costs nothing to wait.
     config = GlideClusterClientConfiguration([NodeAddress(*address)], request_timeout=5000)
     client = GlideClusterClient.create(config)
-    return Session(client, get=client.get, set=client.set, mget=client.mget)
+
+    def pipeline(keys):
+        batch = ClusterBatch(is_atomic=False)
+        for key in keys:
+            batch.get(key)
+        return client.exec(batch, raise_on_error=True)
+
+    return Session(client, get=client.get, set=client.set, mget=client.mget, pipeline=pipeline)
 
 
 FLOOR = "floor"

@@ -83,6 +83,8 @@ class Floor:
                 values[at] = link.read()
         return values
 
+    pipeline = mget
+
     def close(self):
         for link in self._links.values():
             link.sock.close()

@@ -108,7 +108,7 @@ def test_an_import_error_is_told_from_a_failure():
 @pytest.mark.parametrize("work", WORKS, ids=lambda work: work.name)
 def test_a_work_runs_its_operation(work):
     store = Store()
-    session = Session(store, get=store.get, set=store.set, mget=store.mget)
+    session = Session(store, get=store.get, set=store.set, mget=store.mget, pipeline=store.mget)
     checks.CHECKS[work.needs](session.operation(work.needs, 0), store)
     assert work.run(session, work.needs, 20).right
     store.clear()
@@ -121,6 +121,7 @@ def test_a_work_runs_its_operation(work):
         ("get", lambda key: VALUES[KEYS[0]]),
         ("set", lambda key, value: True),
         ("mget", lambda keys: [VALUES[key] for key in sorted(keys)]),
+        ("pipeline", lambda keys: [VALUES[key] for key in sorted(keys)]),
     ],
 )
 def test_an_operation_that_does_not_do_its_work_is_caught(operation, lie):

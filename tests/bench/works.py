@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 GROUP = 100
 KEYS = [f"bench:{number}" for number in range(1000)]
 VALUES = {key: f"{key}=".encode().ljust(100, b".") for key in KEYS}
+LONG = KEYS * 10
 GROUPS = [KEYS[start : start + GROUP] for start in range(0, len(KEYS), GROUP)]
 
 
@@ -78,6 +79,18 @@ def _mget(mget, calls, first):
     return values == [VALUES[key] for key in group]
 
 
+def _pipeline(pipeline, calls, first):
+    for group in islice(cycle(GROUPS), first, first + calls):
+        values = pipeline(group)
+    return values == [VALUES[key] for key in group]
+
+
+def _long_pipeline(pipeline, calls, first):
+    for _ in range(calls):
+        values = pipeline(LONG)
+    return values == [VALUES[key] for key in LONG]
+
+
 def in_main_thread(drive):
     """Run all calls in the main thread."""
 
@@ -120,5 +133,21 @@ WORKS = [
         in_main_thread(_mget),
         per_call=GROUP,
         unit="key",
+    ),
+    Work(
+        "pipeline",
+        f"Pipeline of {GROUP} GETs across slots, 1 thread",
+        "pipeline",
+        in_main_thread(_pipeline),
+        per_call=GROUP,
+        unit="command",
+    ),
+    Work(
+        "pipeline-10k",
+        f"Pipeline of {len(LONG):,} GETs across slots, 1 thread",
+        "pipeline",
+        in_main_thread(_long_pipeline),
+        per_call=len(LONG),
+        unit="command",
     ),
 ]

@@ -116,3 +116,8 @@ def test_a_refusal_names_the_type_and_not_the_value():
         encode(["secret"])
     assert "list" in str(caught.value)
     assert "secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize("kind", [str, str.encode, lambda text: memoryview(text.encode())])
+def test_a_hash_tag_counts_in_keys_of_every_type(kind):
+    assert key_slot(kind("{a}1")) == key_slot("a")

@@ -6,6 +6,7 @@ import time
 
 import pytest
 
+from clustercache._core.refresh import ASKED
 from clustercache._core.topology import (
     Claim,
     Shard,
@@ -155,6 +156,13 @@ def test_a_single_seed_whose_address_another_cluster_got_takes_nothing_over():
 
 def test_seeds_that_did_not_answer_count_against_a_majority():
     assert same_cluster([stranger("s1")], OURS, SEEDS) == ([], False)
+
+
+@pytest.mark.parametrize("count", range(2, 8))
+def test_a_rebuilt_cluster_is_adopted_with_any_number_of_seeds(count):
+    seeds = [f"s{number}" for number in range(count)]
+    views = [stranger(seed) for seed in seeds[:ASKED]]
+    assert same_cluster(views, OURS, frozenset(map(address, seeds)))[1]
 
 
 def test_half_of_the_seeds_is_no_majority():

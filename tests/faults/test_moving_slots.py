@@ -87,13 +87,20 @@ def refusals(lc: LocalCluster, code: str) -> int:
     return sum(int(count.removeprefix("count=")) for count in counts)
 
 
+STRICT = partial(ManyKeys, strict=True)
+
+
 def drill(
-    lc: LocalCluster, how: Callable[[Move], None], rounds: int, report: Callable[[str, Any], None]
+    lc: LocalCluster,
+    how: Callable[[Move], None],
+    rounds: int,
+    report: Callable[[str, Any], None],
+    *,
+    make: Callable[..., Worker] = STRICT,
 ) -> None:
     """Move loaded slots there and back under load, and check everything."""
     source, target, bystander = lc.primaries
     moving, healthy = tags_of(lc, source, THREADS), tags_of(lc, bystander, THREADS)
-    make = partial(ManyKeys, strict=True)
     with (
         Cluster.from_url(lc.url) as client,
         Load(client, moving, healthy, make=make) as load,

@@ -18,7 +18,7 @@ from clustercache.exceptions import DeadlineExceededError
 from clustercache.localcluster import LocalCluster
 from tests.clusters import need_server, need_tls
 from tests.faults import load as loads
-from tests.faults.load import Load, tags_of
+from tests.faults.load import Load, Worker, tags_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -81,6 +81,7 @@ def drill(
     *,
     healthy_serve: bool = True,
     main_works: bool = False,
+    make: Callable[..., Worker] = Worker,
     **options: Any,
 ) -> None:
     """Hit a primary under load, and check everything.
@@ -91,12 +92,13 @@ def drill(
         report: Takes the figures.
         healthy_serve: Whether the servers let the other shards serve meanwhile.
         main_works: Whether this thread works on the sick shard.
+        make: What makes a worker.
         options: For the client.
     """
     victim, sick, healthy = on_victim(lc)
     with (
         Cluster.from_url(lc.url, **options) as client,
-        Load(client, sick, healthy, main_works=main_works) as load,
+        Load(client, sick, healthy, main_works=main_works, make=make) as load,
     ):
         hit = load.during(lambda: strike(lc, victim, fault, load))
         # A worker whose reply was on its way sends one call more before it meets the silence.

@@ -13,7 +13,7 @@ import random
 import sys
 import threading
 from contextlib import suppress
-from functools import cache
+from functools import cache, partial
 
 import pytest
 
@@ -45,8 +45,9 @@ def places(code):
 class Interruption:
     """Calls `handler` at the `number`-th place that is passed inside the client's shell."""
 
-    def __init__(self, number, handler):
+    def __init__(self, number, handler, *, below=False):
         self._left = number
+        self._below = below
         self._handler = handler
         self.came = False
 
@@ -58,7 +59,9 @@ class Interruption:
         sys.settrace(None)
 
     def _enter(self, frame, event, arg):
-        if "/clustercache/_sync/" not in frame.f_code.co_filename:
+        code = frame.f_code
+        of_shell = "/clustercache/_sync/" in code.co_filename
+        if not of_shell and not (self._below and code.co_filename == threading.__file__):
             return None
         if frame.f_code.co_name == "__del__":
             return None  # what it raises goes nowhere
@@ -138,6 +141,36 @@ def test_a_signal_handler_anywhere_may_use_the_client(work):
             came = interruption.came
             client.close()
     assert number > 10, "no place was tried"
+
+
+@pytest.mark.timeout(240)
+def test_a_signal_handler_may_use_the_client_that_waits_for_a_suspected_node():
+    number, came = 0, True
+    while came:
+        number += 5
+        with (
+            FakeCluster(primaries=2) as fake,
+            Cluster.from_url(fake.url, deadline=0.5, socket_timeout=0.05) as client,
+        ):
+            client.set(KEY, "1")
+            fake.owner(KEY).pause()
+            with pytest.raises(DeadlineExceededError):
+                client.get(KEY)
+            assert client.stats()["nodes"][fake.owner(KEY).address]["suspected"]
+            watchdog = threading.Timer(10, os._exit, [3])
+            watchdog.start()
+            handler = partial(expires, client, 0.02)
+            with Interruption(number, handler, below=True) as interruption:
+                expires(client, 0.05)
+            watchdog.cancel()
+            watchdog.join()
+            came = interruption.came
+            fake.owner(KEY).resume()
+
+
+def expires(client, seconds):
+    with client.deadline(seconds), suppress(DeadlineExceededError):
+        client.get(KEY)
 
 
 def test_an_interrupted_suspicion_does_not_keep_a_shard_down(monkeypatch):

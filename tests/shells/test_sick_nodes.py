@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import os
 import signal
+import socket
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -130,6 +131,36 @@ def test_a_probe_that_gets_no_answer_connects_anew(fake):
             wait_until(lambda: not client.stats()["nodes"][node.address]["suspected"])
             assert client.get("bar") == b"1"
             assert isinstance(call.exception(), DeadlineExceededError)
+
+
+def test_a_suspected_node_is_found_at_the_second_address_of_its_name(fake, monkeypatch):
+    node = fake.owner("bar")
+    look_up = socket.getaddrinfo
+
+    def two_addresses(host, port, **options):
+        (nobody,) = look_up("127.0.0.2", 1, **options)[:1]
+        return [nobody, *look_up(host, port, **options)]
+
+    monkeypatch.setattr(socket, "getaddrinfo", two_addresses)
+    with Cluster.from_url(fake.url, socket_timeout=0.1, deadline=5.0) as client:
+        client.set("bar", "1")
+        node.on("GET", [delay(0.3, b"1"), b"1"])
+        assert client.get("bar") == b"1"
+        wait_until(lambda: not client.stats()["nodes"][node.address]["suspected"])
+        assert client.get("bar") == b"1"
+
+
+def test_a_rebuilt_cluster_is_found_by_a_seed_that_is_a_name():
+    with FakeCluster(primaries=3) as old, FakeCluster(primaries=3) as new:
+        url = f"redis://localhost:{old.nodes[0].port}"
+        with Cluster.from_url(url, deadline=5.0) as client:
+            assert client.set("bar", "old")
+            for node, other in zip(old.nodes, new.nodes, strict=True):
+                node.on("CLUSTER SLOTS", other.slots_reply())
+                node.on("CLUSTER NODES", other.nodes_reply())
+            client._map.helper.refresh()
+            wait_until(lambda: str(client._map.slots[0].address) == new.nodes[0].address)
+            assert client.get("bar") is None
 
 
 def test_a_client_that_nobody_has_any_more_lets_its_helper_end(fake):

@@ -1,0 +1,158 @@
+"""The connection that one node's subscriptions live on: nobody waits for it to be made."""
+
+from __future__ import annotations
+
+from time import monotonic
+from typing import TYPE_CHECKING, Any
+
+from clustercache._core.wire import INCOMPLETE
+from clustercache._sync.connection import Connection, NotSent
+from clustercache._sync.dial import Dial
+
+if TYPE_CHECKING:
+    import ssl
+
+    from clustercache._core.address import Address
+    from clustercache._core.session import Session
+    from clustercache.config import ClusterConfig
+
+
+class PushConnection(Connection):
+    """A connection on which more comes than replies."""
+
+    __slots__ = ()
+
+    def take(self) -> Any:
+        """Return the next reply or push that has come whole, or INCOMPLETE."""
+        return self._reader.gets()
+
+
+class Link:
+    """One node's connection: dialled, written to and read without waiting.
+
+    What is written before the connection is made goes out when it is, the handshake first.
+
+    Attributes:
+        session: What is subscribed on it.
+        born: When it was begun, in monotonic seconds.
+        heard: When something came last, in monotonic seconds.
+    """
+
+    __slots__ = (
+        "_config",
+        "_connection",
+        "_dial",
+        "_outbox",
+        "_pinged",
+        "_target",
+        "_tls",
+        "born",
+        "heard",
+        "session",
+    )
+
+    def __init__(
+        self,
+        target: Address,
+        config: ClusterConfig,
+        tls: ssl.SSLContext | None,
+        session: Session,
+    ) -> None:
+        """Begin to connect.
+
+        Args:
+            target: Where to.
+            config: How to connect; replies stay bytes.
+            tls: The TLS context, or None.
+            session: What will be subscribed on it.
+
+        Raises:
+            OSError: The name is unknown, or nobody can be there.
+        """
+        self.session = session
+        self._target = target
+        self._config = config
+        self._tls = tls
+        self._connection: PushConnection | None = None
+        self._dial: Dial | None = None
+        self._pinged: float | None = None
+        self._outbox = bytearray(session.shake_hands(Connection.handshake_steps(config)))
+        name = config.tls.server_name if config.tls else None
+        self._dial = Dial(target, tls, name)
+        self.born = self.heard = monotonic()
+
+    @property
+    def dialling(self) -> bool:
+        """Whether the connection is still being made."""
+        return self._connection is None
+
+    def advance(self) -> None:
+        """Go on with connecting, and write what is to be written.
+
+        Raises:
+            OSError, NotSent: It cannot be done.
+        """
+        if self._dial is not None:
+            sock = self._dial.advance(0.0)
+            if sock is None:
+                return
+            self._dial = None
+            self._connection = PushConnection(self._target, self._config, tls=self._tls, sock=sock)
+            self.heard = monotonic()
+        self.write(b"")
+
+    def write(self, data: bytes) -> None:
+        """Write now, or once the connection is made.
+
+        Raises:
+            NotSent: The node takes no more, or is gone.
+        """
+        self._outbox += data
+        if self._connection is not None and self._outbox:
+            whole = bytes(self._outbox)
+            self._outbox.clear()
+            self._connection.send(whole, monotonic() + self._config.patience)
+
+    def read(self) -> list[Any]:
+        """Return what has come.
+
+        Raises:
+            NoReply, Silent: The connection is lost.
+        """
+        connection = self._connection
+        if connection is None or not connection.readable(0):
+            return []
+        connection.receive(ready=True)
+        self.heard, self._pinged = monotonic(), None
+        replies: list[Any] = []
+        while (reply := connection.take()) is not INCOMPLETE:
+            replies.append(reply)
+        return replies
+
+    def check(self, now: float) -> None:
+        """Ask for a sign of life where nothing came for long.
+
+        Call it when what has come was read.
+
+        Raises:
+            NotSent: There was none (`silent`), or the node is gone.
+        """
+        if not self.session.settled:
+            if now - self.heard > self._config.socket_connect_timeout:
+                raise NotSent("no answer to the handshake", silent=True)
+        elif self._pinged is None and now - self.heard >= self._config.socket_timeout:
+            self._pinged = now
+            self.write(self.session.ping())
+        elif self._pinged is not None and now - self._pinged >= self._config.socket_timeout:
+            raise NotSent("no answer to a PING", silent=True)
+
+    def fileno(self) -> int | None:
+        """Return the socket's descriptor for poll(), or None while there is none."""
+        return None if self._connection is None else self._connection.fileno()
+
+    def close(self) -> None:
+        """Close without a word; the other end of a forked socket is not disturbed."""
+        if self._dial is not None:
+            self._dial.close()
+        if self._connection is not None:
+            self._connection.close()
