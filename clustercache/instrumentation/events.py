@@ -34,7 +34,8 @@ def _shown(value: object) -> str:
         return f"{value:.6f}"
     if isinstance(value, bool):
         return "yes" if value else "no"
-    return ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
+    text = ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
+    return f'"{text}"' if " " in text else text
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -177,11 +178,13 @@ class PoolWaited(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PubSubGap(Event):
-    """A subscription was interrupted: messages may be missing.
+    """A subscription was interrupted, so that messages may be missing; or it is back.
+
+    Told when the subscriber gets to read of it.
 
     Attributes:
-        node: Where it was; "" where that is not known.
+        reason: What the gap's message says; "subscribed again" at its end.
     """
 
     kind: ClassVar[str] = "pubsub_gap"
-    node: str = ""
+    reason: str

@@ -56,7 +56,11 @@ LINES = {
         "pool_waited node=h:1 seconds=0.500000",
         logging.DEBUG,
     ),
-    "PubSubGap": ({}, "pubsub_gap", logging.WARNING),
+    "PubSubGap": (
+        {"reason": "the connection was lost"},
+        'pubsub_gap reason="the connection was lost"',
+        logging.WARNING,
+    ),
 }
 
 
@@ -126,7 +130,7 @@ def test_what_ends_the_program_ends_it_also_in_a_hook():
 
     observer = Observer([interrupted])
     with pytest.raises(KeyboardInterrupt):
-        observer.tell(instrumentation.PubSubGap())
+        observer.tell(instrumentation.PubSubGap(reason="x"))
     assert not observer.trail.silent
 
 
@@ -138,7 +142,7 @@ def test_what_a_hook_causes_is_told_to_no_hook():
         observer.tell(event)
 
     observer = Observer([hook])
-    observer.tell(instrumentation.PubSubGap())
+    observer.tell(instrumentation.PubSubGap(reason="x"))
     assert len(told) == 1
 
 

@@ -16,12 +16,14 @@ from clustercache.instrumentation import (
     NodeReplaced,
     NodeSuspected,
     PoolWaited,
+    PubSubGap,
     Redirected,
     RefreshDone,
     Retried,
     TopologyChanged,
 )
 from clustercache.testing import FakeCluster, delay, error, silence
+from tests.shells.subscribers import Broker
 
 SECRET = "a-key-or-value-that-no-event-may-show"
 SLOT = 5061  # of "bar"
@@ -227,6 +229,18 @@ def test_seeds_that_do_not_answer_are_told(fake, heard):
     with Cluster.from_url(urls, **options) as client:
         client.ping(target_nodes=other.address)
     assert heard.of(RefreshDone)[0].failed == (silent.address,)
+
+
+def test_a_gap_of_a_subscription_is_told_without_its_channel(fake, client, heard):
+    broker = Broker(fake)
+    with client.pubsub() as ps:
+        ps.ssubscribe(SECRET)
+        assert next(ps.listen())["type"] == "ssubscribe"
+        broker.evict(SECRET.encode())
+        assert [next(ps.listen())["type"] for _ in range(2)] == ["gap", "gap"]
+    reasons = [event.reason for event in heard.of(PubSubGap)]
+    assert reasons == ["unsubscribed by the node", "subscribed again"]
+    assert SECRET not in str(heard)
 
 
 def test_a_hook_that_fails_disturbs_no_call(fake, caplog):
