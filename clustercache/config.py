@@ -138,7 +138,8 @@ class ClusterConfig:
         seeds: Addresses to learn the topology from; kept for ever as the last resort.
         username: ACL user.
         password: Password.
-        credential_provider: Asked for credentials at each connect, instead of the two above.
+        credential_provider: Asked for credentials at each connect, instead of the two above; one
+            with redis-py's `on_next` also tells when live connections have to take new ones.
         db: Database number (a cluster has only 0, but for Valkey 9).
         tls: TLS settings, or None for plain TCP.
         protocol: 2 or 3; None speaks RESP3 and gives redis-py's default results.

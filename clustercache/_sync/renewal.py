@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import logging
 import weakref
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from clustercache._core import wire
@@ -44,27 +45,31 @@ class Renewal:
         """
         self._config = config
         self._login = login
-        self._left = weakref.WeakSet(connections)
+        # A list of references, whose single operations are atomic: several threads work on it.
+        self._left = [weakref.ref(connection) for connection in connections]
         self.refusal: ServerError | None = None
 
     @property
     def done(self) -> bool:
         """Whether none is left."""
-        return not self._left
+        return all(known() is None for known in self._left[:])
 
     def add(self, connection: Connection) -> None:
         """Renew one more, which was being opened when the credentials changed."""
-        self._left.add(connection)
+        self._left.append(weakref.ref(connection))
 
     def go_on(self, pool: Pool) -> None:
         """Renew the connections that nobody uses now."""
-        for connection in list(self._left):
+        for known in self._left[:]:
+            connection = known()
             try:
-                pool.idle.remove(connection)  # whoever removes it owns it
+                pool.idle.remove(connection)  # type: ignore[arg-type]  # whoever removes it owns it
             except ValueError:
-                continue
+                continue  # in use, or gone
+            assert connection is not None  # noqa: S101 - it was idle
             connection.leased = True
-            self._left.discard(connection)
+            with suppress(ValueError):
+                self._left.remove(known)
             try:
                 well = self._renew(connection, pool)
             except BaseException:

@@ -22,7 +22,7 @@ from clustercache.instrumentation import (
     Retried,
     TopologyChanged,
 )
-from clustercache.testing import FakeCluster, delay, error, silence
+from clustercache.testing import FakeCluster, array, delay, error, silence, simple
 from tests.shells.subscribers import Broker
 
 SECRET = "a-key-or-value-that-no-event-may-show"
@@ -114,6 +114,13 @@ def test_a_pipeline_is_told_as_one(client, heard):
         assert pipe.execute() == [b"1", b"1"]
     (done,) = heard
     assert (done.command, done.size, done.error) == ("PIPELINE", 2, None)
+
+
+def test_a_transaction_is_told_as_one_too(fake, client, heard):
+    node = fake.owner("bar")
+    node.on("MULTI", simple("OK")).on("GET", simple("QUEUED")).on("EXEC", array(b"1"))
+    assert client.transaction(lambda pipe: pipe.get("bar")) == [b"1"]
+    assert [(event.command, event.size) for event in heard] == [("PIPELINE", 1)]
 
 
 def test_a_pipelines_first_error_is_told_also_where_none_is_raised(fake, client, heard):
