@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import datetime as dt
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from clustercache import Cluster
-from clustercache.exceptions import UntrustedError
+from clustercache.admin.link import NodeLink
+from clustercache.config import ClusterConfig
+from clustercache.exceptions import AdminError, UntrustedError
 from clustercache.localcluster import LocalCluster
 from clustercache.localcluster.certificates import make_certificates
 from tests.clusters import need_tls
@@ -96,6 +99,14 @@ def test_a_server_of_another_name_is_refused(mutual, own, refused):
     told = refused(mutual.url, ssl_server_name="shop.example", **own)
     assert "cluster-announce-hostname" in told
     assert "ssl_server_name" in told
+
+
+def test_administration_is_told_the_same(mutual, stranger):
+    tls = replace(mutual.tls, ca_certs=stranger.ca_certs)
+    config = ClusterConfig(seeds=(mutual.nodes[0].address,), tls=tls)
+    link = NodeLink(mutual.nodes[0].address, config, tls.context())
+    with pytest.raises(AdminError, match="ssl_ca_certs"):
+        link.call("PING")
 
 
 def test_the_name_to_verify_can_be_given(mutual, own):
