@@ -145,6 +145,9 @@ class Decision:
     reconnect: bool = False
 
 
+FINAL = frozenset({Trouble.ERROR, Trouble.UNAUTHENTICATED})
+"""What a refused handshake is raised for, where nobody may have changed a password meanwhile."""
+
 _BY_CODE = {
     "MOVED": Trouble.MOVED,
     "ASK": Trouble.ASK,

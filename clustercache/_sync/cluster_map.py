@@ -48,7 +48,6 @@ if TYPE_CHECKING:
 _REFRESH_TIME = 2.0
 """Seconds that one refresh may take, whatever its nodes do."""
 
-_HOPELESS = {decisions.Trouble.ERROR, decisions.Trouble.UNAUTHENTICATED}
 _HASTE = 0.25
 """Seconds for each node that a refresh asks while calls wait for a suspected one."""
 
@@ -341,7 +340,7 @@ def _raise_if_refused(failures: Mapping[Address, Exception]) -> None:
         error = refusal.error if isinstance(refusal, Refused) else refusal
         if not isinstance(error, ServerError):
             continue
-        if decisions.classify(error, node).trouble in _HOPELESS:
+        if decisions.classify(error, node).trouble in decisions.FINAL:
             if error.code == UNTRUSTED:
                 raise UntrustedError(without_code(error), node=str(node))
             raised = to_error(error)

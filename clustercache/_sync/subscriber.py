@@ -235,7 +235,7 @@ class Subscriber:
         except (NotSent, NoReply, Silent, OSError) as error:
             self._lose(node, error)
         except Refused as error:
-            if decisions.classify(error.error, node).trouble is decisions.Trouble.ERROR:
+            if decisions.classify(error.error, node).trouble in decisions.FINAL:
                 self._troubles.append(_refused("HELLO or AUTH", error.error, node))
             self._lose(node, error)
         except BaseException:
