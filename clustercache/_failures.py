@@ -8,6 +8,7 @@ from clustercache._commands import to_error
 from clustercache._core.commands import Safety
 from clustercache._core.decisions import Attempt, Verb, may_be_applied
 from clustercache._core.wire import UNDECODABLE
+from clustercache._trust import UNTRUSTED, without_code
 from clustercache.exceptions import (
     ClosedError,
     ClusterCacheError,
@@ -17,6 +18,7 @@ from clustercache.exceptions import (
     PoolTimeoutError,
     ReplyDecodeError,
     ShardUnavailableError,
+    UntrustedError,
 )
 
 if TYPE_CHECKING:
@@ -41,6 +43,8 @@ def failure(
     if failed.error is not None and failed.error.code == UNDECODABLE:
         maybe = request.call.safety is not Safety.READ
         return ReplyDecodeError(_UNDECODABLE, applied="maybe" if maybe else "no", **facts)
+    if failed.error is not None and failed.error.code == UNTRUSTED:
+        return UntrustedError(without_code(failed.error), **facts)
     if verb is Verb.RAISE_REPLY and failed.error is not None:
         error = to_error(failed.error)
         error.add_note(str(ClusterCacheError("refused by the server", **facts)))

@@ -13,11 +13,25 @@ from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
 from clustercache._core.address import DEFAULT_PORT, Address
 from clustercache._core.commands import Safety
 from clustercache._core.read_from import POLICIES, ReadFrom
+from clustercache._tls import TLS
 from clustercache.exceptions import ConfigurationError
 
 if TYPE_CHECKING:
-    import ssl
     from collections.abc import Callable, Mapping
+
+    from clustercache.instrumentation import Hook
+
+__all__ = [
+    "TLS",
+    "ClusterConfig",
+    "CredentialProvider",
+    "RetryPolicy",
+    "build",
+    "check_seconds",
+    "from_url",
+    "parse_address",
+    "parse_url",
+]
 
 _LONGEST = 1_000_000
 """Seconds; what poll() and a lock take for a timeout ends not far above it."""
@@ -75,62 +89,6 @@ class RetryPolicy:
             raise ConfigurationError(msg)
 
 
-@dataclass(frozen=True, slots=True)
-class TLS:
-    """How a TLS connection is made; everything is verified by default.
-
-    Args:
-        ca_certs: Path of a CA bundle; None takes the system's.
-        ca_path: Path of a directory of CA certificates.
-        ca_data: CA certificates as PEM text.
-        certfile: Path of the client's certificate.
-        keyfile: Path of its key.
-        password: The key's passphrase.
-        cert_reqs: "required", "optional" or "none".
-        check_hostname: Whether the server's name must match its certificate.
-        server_name: Name to ask for and verify instead of the address.
-        min_version: Least TLS version, as in `ssl.TLSVersion`; TLS 1.2 unless told otherwise.
-        ciphers: OpenSSL cipher list.
-    """
-
-    ca_certs: str | None = None
-    ca_path: str | None = None
-    ca_data: str | None = None
-    certfile: str | None = None
-    keyfile: str | None = None
-    password: str | None = field(default=None, repr=False)
-    cert_reqs: str = "required"
-    check_hostname: bool = True
-    server_name: str | None = None
-    min_version: int = 0x0303
-    ciphers: str | None = None
-
-    def __post_init__(self) -> None:
-        """Refuse what cannot be meant."""
-        if self.cert_reqs not in {"required", "optional", "none"}:
-            _refuse("cert_reqs must be 'required', 'optional' or 'none'")
-
-    def context(self) -> ssl.SSLContext:
-        """Return a new SSLContext made of these settings."""
-        import ssl
-
-        try:
-            context = ssl.create_default_context(
-                cafile=self.ca_certs, capath=self.ca_path, cadata=self.ca_data
-            )
-            if self.certfile:
-                context.load_cert_chain(self.certfile, self.keyfile, self.password)
-            context.minimum_version = ssl.TLSVersion(self.min_version)
-            if self.ciphers:
-                context.set_ciphers(self.ciphers)
-        except (OSError, ValueError) as error:
-            msg = f"TLS settings cannot be used: {error}"
-            raise ConfigurationError(msg) from error
-        context.check_hostname = self.check_hostname and self.cert_reqs == "required"
-        context.verify_mode = ssl.VerifyMode[f"CERT_{self.cert_reqs.upper()}"]
-        return context
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClusterConfig:
     """Everything a `Cluster` or `AsyncCluster` is told.
@@ -140,7 +98,8 @@ class ClusterConfig:
             `service_name`; kept for ever as the last resort.
         username: ACL user.
         password: Password.
-        credential_provider: Asked for credentials at each connect, instead of the two above.
+        credential_provider: Asked for credentials at each connect, instead of the two above; one
+            with redis-py's `on_next` also tells when live connections have to take new ones.
         service_name: What the sentinels call the primary and its replicas; None without sentinels.
         sentinel_username: ACL user at the sentinels, who have credentials of their own.
         sentinel_password: Password at the sentinels.
@@ -162,6 +121,7 @@ class ClusterConfig:
         read_from: Which nodes may answer reads; the primary alone unless told otherwise.
         availability_zone: Where this client runs, for `ReadFrom.SAME_ZONE`.
         address_remap: Called with (host, port) as the cluster tells it; returns what to connect to.
+        hooks: Called with each event; see `clustercache.instrumentation`.
     """
 
     seeds: tuple[Address, ...]
@@ -189,6 +149,7 @@ class ClusterConfig:
     read_from: ReadFrom = ReadFrom.PRIMARY
     availability_zone: str | None = None
     address_remap: Callable[[tuple[str, int]], tuple[str, int]] | None = None
+    hooks: tuple[Hook, ...] = ()
 
     def __post_init__(self) -> None:
         """Refuse what cannot be meant, before anything is opened."""
@@ -215,6 +176,7 @@ class ClusterConfig:
         self.reads(self.read_from)
         if self.credential_provider and (self.username or self.password):
             _refuse("give either credential_provider or username and password")
+        object.__setattr__(self, "hooks", _checked_hooks(self.hooks))
 
     def _check_sentinels(self) -> None:
         name = self.service_name
@@ -260,6 +222,12 @@ class ClusterConfig:
             return self.username, self.password
         given = self.credential_provider.get_credentials()
         return (given[0], given[1]) if len(given) > 1 else (None, given[0])
+
+
+def _checked_hooks(hooks: Any) -> tuple[Hook, ...]:
+    if not isinstance(hooks, (list, tuple)) or not all(map(callable, hooks)):
+        _refuse("hooks must be a list of functions that take one event")
+    return tuple(hooks)
 
 
 def _check_whole(name: str, value: object, least: int) -> None:

@@ -15,6 +15,7 @@
         ├── PoolTimeoutError (+ redis.TimeoutError)     no connection came free in time
         ├── ShardUnavailableError (+ redis.ConnectionError)     too many calls wait for a sick shard
         ├── NoClusterError (+ redis.ConnectionError)    no seed gave a topology
+        ├── UntrustedError (+ redis.ConnectionError)    TLS cannot be had with these settings
         ├── ClosedError (+ redis.ConnectionError)       the client was closed
         └── AdminError                          building or checking a cluster failed
             └── PlanError (+ ValueError)        the nodes given cannot make that cluster
@@ -51,6 +52,7 @@ __all__ = [
     "ReplyDecodeError",
     "ShardUnavailableError",
     "UnsupportedCommandError",
+    "UntrustedError",
 ]
 
 Applied = Literal["no", "maybe"]
@@ -150,6 +152,10 @@ class ShardUnavailableError(ClusterCacheError, base.ConnectionError):
 
 class NoClusterError(ClusterCacheError, base.ConnectionError):
     """None of the seeds gave a topology."""
+
+
+class UntrustedError(ClusterCacheError, base.ConnectionError):
+    """TLS failed for a reason that no waiting mends, such as a certificate that is not trusted."""
 
 
 class ClosedError(ClusterCacheError, base.ConnectionError):

@@ -42,6 +42,8 @@ class Trouble(Enum):
     """The node became a replica."""
     UNBLOCKED = auto()
     """The node became a replica, or lost the slot, while it kept a blocking call waiting."""
+    UNAUTHENTICATED = auto()
+    """The node does not accept the credentials of the connection."""
     UNCOVERED = auto()
     """The map names no owner for the slot."""
     UNREACHABLE = auto()
@@ -131,7 +133,8 @@ class Decision:
         refresh: Whether a refresh of the map is asked for.
         patch: Whether the map is patched with the redirect at once.
         suspect: Whether the node asked is suspected: calls wait until it is well or replaced.
-        reconnect: Whether the target's connections are made anew, its name looked up afresh.
+        reconnect: Whether the target's connections are made anew, its name looked up afresh;
+            those of the node that was asked, where there is no target.
     """
 
     verb: Verb
@@ -144,6 +147,9 @@ class Decision:
     reconnect: bool = False
 
 
+FINAL = frozenset({Trouble.ERROR, Trouble.UNAUTHENTICATED})
+"""What a refused handshake is raised for, where nobody may have changed a password meanwhile."""
+
 _BY_CODE = {
     "MOVED": Trouble.MOVED,
     "ASK": Trouble.ASK,
@@ -152,6 +158,8 @@ _BY_CODE = {
     "LOADING": Trouble.UNREADY,
     "MASTERDOWN": Trouble.UNREADY,
     "READONLY": Trouble.READONLY,
+    "NOAUTH": Trouble.UNAUTHENTICATED,
+    "WRONGPASS": Trouble.UNAUTHENTICATED,
 }
 _FULL = "ERR max number of clients"
 _UNBLOCKED = "UNBLOCKED force unblock"
@@ -244,6 +252,12 @@ def _wait_for_the_cluster(now: Situation) -> Decision:
     return Decision(Verb.SEND, pause=now.pause, refresh=True)
 
 
+def _unauthenticated(now: Situation) -> Decision:
+    # A password that was changed meanwhile: a new connection has the new one.
+    again = any(a.event.trouble is Trouble.UNAUTHENTICATED for a in now.history)
+    return Decision(Verb.RAISE_REPLY) if again else Decision(Verb.SEND, reconnect=True)
+
+
 def _unreachable(now: Situation) -> Decision:
     return Decision(Verb.SEND, pause=now.pause, refresh=True, suspect=True)
 
@@ -274,6 +288,7 @@ _TABLE: dict[Trouble, Callable[[Situation], Decision]] = {
     Trouble.UNREADY: _wait_for_the_cluster,
     Trouble.READONLY: _wait_for_the_cluster,
     Trouble.UNBLOCKED: _wait_for_the_cluster,
+    Trouble.UNAUTHENTICATED: _unauthenticated,
     Trouble.UNCOVERED: _wait_for_the_cluster,
     Trouble.UNREACHABLE: _unreachable,
     Trouble.BROKEN_OFF: _broken_off,

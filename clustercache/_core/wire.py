@@ -93,6 +93,17 @@ def unpack(data: bytes) -> list[bytes]:
     return words
 
 
+def auth(username: str | None, password: str | None) -> tuple[Any, ...] | None:
+    """Return the AUTH command of these credentials, or None where there are none.
+
+    With one argument it is what a server without ACL rules (requirepass) understands.
+    """
+    if password is None and not username:
+        return None
+    secret = password or ""  # a user may need no password
+    return ("AUTH", username, secret) if username else ("AUTH", secret)
+
+
 def handshake(
     *,
     protocol: int,
@@ -116,14 +127,13 @@ def handshake(
         library: (name, version) for CLIENT SETINFO (Redis 7.2, Valkey 7.2 and newer).
     """
     steps: list[tuple[tuple[Any, ...], bool]] = []
-    credentials: tuple[Any, ...] = ()
-    if password is not None or username:
-        credentials = (username or "default", password or "")  # a user may need no password
+    login = auth(username, password)
     if protocol >= 3:
-        steps.append((("HELLO", 3, *(("AUTH", *credentials) if credentials else ())), True))
-    elif credentials:
-        # AUTH with one argument is what a server without ACL rules (requirepass) understands.
-        steps.append((("AUTH", *(credentials if username else credentials[1:])), True))
+        # HELLO's AUTH takes two arguments always.
+        words = ("AUTH", username or "default", login[-1]) if login else ()
+        steps.append((("HELLO", 3, *words), True))
+    elif login:
+        steps.append((login, True))
     if db:
         steps.append((("SELECT", db), True))
     if client_name:

@@ -20,6 +20,7 @@ from clustercache._commands import (
     callbacks_for,
     encoder_for,
     merge_nodes,
+    to_error,
 )
 from clustercache._core import wire
 from clustercache._core.commands import Merge, Route
@@ -32,11 +33,13 @@ from clustercache._request import NO_SLOT, Command, Failed, Request, merged
 from clustercache._sync.batches import Batches
 from clustercache._sync.blocking import Blocking
 from clustercache._sync.cluster_map import ClusterMap
-from clustercache._sync.connection import NoReply, NotSent, Silent
+from clustercache._sync.events import NoReply, NotSent, Silent
 from clustercache._sync.executor import Executor
+from clustercache._sync.observed import observe
 from clustercache._sync.pool import STALE_AFTER, Stale
 from clustercache._sync.reads import DirectReads, Reads, merged_stats
 from clustercache._sync.recipes import Recipes
+from clustercache._sync.renewal import follow, renew_all
 from clustercache._sync.subscriber import disconnect_all
 from clustercache._targets import addresses_of
 from clustercache.config import RetryPolicy
@@ -102,6 +105,9 @@ class Cluster(Recipes, Commands):
             self.execute_command = self._reading.execute_command  # type: ignore[method-assign]
         if config.recodes:
             self.execute_command = self._recoded  # type: ignore[method-assign]
+        if config.hooks:
+            observe(self, self._map, self._limits)
+        follow(config.credential_provider, self._map)
         _clients.add(self)
         # The helper thread keeps the map alive, not the client: dropped, it needs no watching.
         weakref.finalize(self, self._map.let_go).atexit = False
@@ -280,6 +286,19 @@ class Cluster(Recipes, Commands):
         return self._limits.block(read_from=policy)
 
     # The client itself ------------------------------------------------------------------------
+
+    def reauthenticate(self) -> None:
+        """Ask for credentials again, and authenticate all connections with them.
+
+        Idle connections are done at once, and those in use when they are given back: no call is
+        disturbed. A `credential_provider` with redis-py's `on_next` needs no call of this.
+
+        Raises:
+            redis.AuthenticationError: A server refused them; its connections keep the old ones.
+        """
+        refusal = renew_all(self._map)
+        if refusal is not None:
+            raise to_error(refusal)
 
     def stats(self) -> dict[str, Any]:
         """Return what the client did, by node ("host:port").

@@ -6,10 +6,10 @@ are kept, and those of nodes that left finish what is under way.
 
 from __future__ import annotations
 
-import logging
 import math
 import random
 import threading
+from collections import deque
 from contextlib import suppress
 from time import monotonic
 from typing import TYPE_CHECKING
@@ -24,12 +24,26 @@ from clustercache._core.sources import WrongKindError
 from clustercache._core.wire import ServerError
 from clustercache._limits import jitter
 from clustercache._request import Unsure
-from clustercache._sync.connection import Refused
 from clustercache._sync.discovery import Discovery
+from clustercache._sync.events import Refused
 from clustercache._sync.health import Suspicion
 from clustercache._sync.helper import Helper
 from clustercache._sync.pool import Pool
-from clustercache.exceptions import ClosedError, ConfigurationError, NoClusterError
+from clustercache._trust import UNTRUSTED, without_code
+from clustercache.exceptions import (
+    ClosedError,
+    ConfigurationError,
+    NoClusterError,
+    UntrustedError,
+)
+from clustercache.instrumentation import (
+    NodeBack,
+    NodeReplaced,
+    NodeSuspected,
+    RefreshDone,
+    TopologyChanged,
+)
+from clustercache.instrumentation.hooks import Observer
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -40,8 +54,8 @@ if TYPE_CHECKING:
     from clustercache._core.topology import Shard, Topology
     from clustercache._request import Command
     from clustercache.config import ClusterConfig
+    from clustercache.instrumentation import Event
 
-_log = logging.getLogger("clustercache.topology")
 _REFRESH_TIME = 2.0
 """Seconds that one refresh may take, whatever its nodes do."""
 
@@ -57,6 +71,8 @@ class ClusterMap:
         self.config = config
         self._tls = config.tls.context() if config.tls else None
         self.discovery = Discovery(config, self._tls)
+        self.observer = Observer(config.hooks)
+        self._news: deque[Event] = deque()
         self.helper = Helper(self)
         self.refreshes = 0
         self.closed = False
@@ -106,6 +122,7 @@ class ClusterMap:
             raise ClosedError(msg)
 
     def _learn_from_seeds(self, deadline: float) -> dict[Address, Exception]:
+        began = monotonic()
         answers, failures = self.discovery.learn(
             self.config.seeds,
             # A silent seed must leave time for the others.
@@ -115,7 +132,7 @@ class ClusterMap:
             ),
             deadline=deadline,
         )
-        self.adopt(answers, deadline)
+        self._asked(answers, failures, began, deadline)
         self.helper.listen()
         return {**failures, **self.discovery.doubt}
 
@@ -125,18 +142,30 @@ class ClusterMap:
         order = list(current.nodes) if current else []
         random.shuffle(order)
         patience = _HASTE if self.suspicions else self.config.socket_connect_timeout
+        began = monotonic()
         answers, failures = self.discovery.learn(
             self.discovery.whom(current, hints, order),
             avoid=self.suspicions,
             timeout=min(patience, self.config.socket_connect_timeout),
-            deadline=monotonic() + _REFRESH_TIME,
+            deadline=began + _REFRESH_TIME,
             known=current.ids if current else frozenset(),
             stopping=lambda: self.helper.stopping,
         )
         self.refreshes += 1
-        if failures:
-            _log.info("topology_asked_in_vain nodes=%s", ",".join(map(str, failures)))
-        self.adopt(answers)
+        self._asked(answers, failures, began)
+
+    def _asked(
+        self,
+        answers: Sequence[Answer],
+        failures: Mapping[Address, Exception],
+        began: float,
+        deadline: float = math.inf,
+    ) -> None:
+        """Adopt what was said when somebody was asked, and tell of it."""
+        failed = tuple(map(str, failures))
+        took = monotonic() - began
+        self.observer.tell(RefreshDone(answered=len(answers), failed=failed, seconds=took))
+        self.adopt(answers, deadline)
 
     def adopt(self, answers: Sequence[Answer], deadline: float = math.inf) -> None:
         """Take the answers, oldest first, into the map; `deadline` is in monotonic seconds."""
@@ -152,7 +181,8 @@ class ClusterMap:
                     continue  # patched, or learnt by another thread, meanwhile
                 if known is None or known.confirmed is not None or not found.same_as(known):
                     self._install(found)
-                return
+            self._tell_news()
+            return
 
     def parts_of(self, command: Command) -> list[Part]:
         """Return a call's parts; learn the topology first where they depend on it."""
@@ -169,6 +199,7 @@ class ClusterMap:
                 moved = self.topology.with_moved(slot, address)
                 if moved is not self.topology:
                     self._install(moved)
+        self._tell_news()
 
     def _install(self, new: Topology) -> None:
         pools = {a: self.pools.get(a) or self._new_pool(a) for a in new.nodes}
@@ -183,8 +214,20 @@ class ClusterMap:
             address = suspicion.pool.address
             watched = new.nodes.keys() - owners if suspicion.replica else owners
             if address not in watched:
-                self.end(suspicion, replaced=True)
-        _log.info("topology_changed nodes=%d shards=%d", len(new.nodes), len(new.shards))
+                self._end(suspicion, replaced=True)
+        self._news.append(
+            TopologyChanged(
+                nodes=len(new.nodes),
+                shards=len(new.shards),
+                provisional=new.confirmed is not None,
+            )
+        )
+
+    def _tell_news(self) -> None:
+        """Tell what happened while the lock was held, for a hook may do anything."""
+        with suppress(IndexError):
+            while True:
+                self.observer.tell(self._news.popleft())
 
     # Nodes ------------------------------------------------------------------------------------
 
@@ -193,8 +236,14 @@ class ClusterMap:
 
     def new_pool(self, address: Address, *, readonly: bool) -> Pool:
         """Return a pool of its own for a node; `readonly` is for reads that a replica serves."""
-        target = self.discovery.target(address)
-        return Pool(address, self.config, self._tls, target=target, readonly=readonly)
+        return Pool(
+            address,
+            self.config,
+            self._tls,
+            target=self.discovery.target(address),
+            readonly=readonly,
+            observer=self.observer,
+        )
 
     def pool_at(self, address: Address) -> Pool:
         """Return the pool of a node, known or not (an ASK may name one that no map has yet)."""
@@ -227,6 +276,7 @@ class ClusterMap:
             if shard is None or self.closed or known is None or shard not in known.slots:
                 return False
             self._watch(pool, replica=False)
+        self._tell_news()
         return True
 
     def suspect_replica(self, pool: Pool) -> None:
@@ -234,6 +284,7 @@ class ClusterMap:
         with self._lock:
             if not (self.closed or pool.retired or pool.address in self.suspicions):
                 self._watch(pool, replica=True)
+        self._tell_news()
 
     def _watch(self, pool: Pool, *, replica: bool) -> None:
         if pool.suspicion is None:
@@ -243,7 +294,7 @@ class ClusterMap:
             self.suspicions[pool.address] = suspicion
             pool.suspicion = suspicion
             pool.reroute()
-            _log.warning("node_suspected node=%s", pool.address)
+            self._news.append(NodeSuspected(node=str(pool.address)))
         self.helper.start()
 
     def _shard_of(self, pool: Pool) -> Shard | None:
@@ -261,6 +312,10 @@ class ClusterMap:
 
     def end(self, suspicion: Suspicion, *, replaced: bool) -> None:
         """End a suspicion: the node is well, or its slots have a new owner."""
+        self._end(suspicion, replaced=replaced)
+        self._tell_news()
+
+    def _end(self, suspicion: Suspicion, *, replaced: bool) -> None:
         with self._lock:
             pool = suspicion.pool
             if pool.suspicion is suspicion:
@@ -271,7 +326,8 @@ class ClusterMap:
         if replaced:
             pool.flush()
             pool.wake()
-        _log.warning("node_%s node=%s", "replaced" if replaced else "back", pool.address)
+        event = NodeReplaced if replaced else NodeBack
+        self._news.append(event(node=str(pool.address)))
 
     # The end ----------------------------------------------------------------------------------
 
@@ -304,6 +360,7 @@ class ClusterMap:
         self.suspicions, self.pools = {}, {}
         if known is not None:
             self._install(known)
+        self._news.clear()
         self.closed = closed
 
 
@@ -332,7 +389,9 @@ def _raise_if_refused(failures: Mapping[Address, Exception], db: int) -> None:
             continue
         if unusable := _refused_database(node, refusal, db):
             raise unusable
-        if decisions.classify(error, node).trouble is decisions.Trouble.ERROR:
+        if decisions.classify(error, node).trouble in decisions.FINAL:
+            if error.code == UNTRUSTED:
+                raise UntrustedError(without_code(error), node=str(node))
             raised = to_error(error)
             if isinstance(raised, (AuthenticationError, NoPermissionError)):
                 raise raised

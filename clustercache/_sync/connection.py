@@ -21,6 +21,8 @@ from typing import TYPE_CHECKING, Any
 from clustercache._core import wire
 from clustercache._core.wire import INCOMPLETE, ServerError
 from clustercache._sync.dial import connect, tune
+from clustercache._sync.events import NoReply, NotSent, Refused, Silent
+from clustercache._trust import untrusted
 
 if TYPE_CHECKING:
     import ssl
@@ -46,35 +48,6 @@ def _after_fork_in_child() -> None:
 
 
 os.register_at_fork(after_in_child=_after_fork_in_child)
-
-
-class NotSent(Exception):  # noqa: N818 - an event, not an error of the package
-    """The server cannot have got all of the data: only the first `sent` bytes went out.
-
-    `silent` tells a node that took no more data from one that is not there.
-    """
-
-    def __init__(self, reason: str, *, silent: bool = False, sent: int = 0) -> None:
-        super().__init__(reason)
-        self.silent = silent
-        self.sent = sent
-
-
-class NoReply(Exception):  # noqa: N818
-    """The command was sent and the connection was lost before the whole reply came."""
-
-
-class Silent(Exception):  # noqa: N818
-    """Nothing came for `patience` seconds. The connection is still in step: read again or close."""
-
-
-class Refused(Exception):  # noqa: N818
-    """The server answered the handshake with an error (`error`), to the command `step`."""
-
-    def __init__(self, error: ServerError, step: str = "") -> None:
-        super().__init__(error.text)
-        self.error = error
-        self.step = step
 
 
 class Connection:
@@ -118,7 +91,8 @@ class Connection:
 
         Raises:
             NotSent: No connection could be made.
-            Refused: The server refused the credentials or the database.
+            Refused: The server refused the credentials or the database, or one side the other's
+                certificate.
         """
         limit = config.socket_connect_timeout if timeout is None else timeout
         deadline = monotonic() + limit
@@ -142,8 +116,13 @@ class Connection:
             if sock is None:
                 self._shake_hands(config, deadline, readonly=readonly)
             self.set_patience(config.patience)
-        except OSError as error:
+        except (OSError, NotSent) as error:
             self.close()
+            refusal = untrusted(error)
+            if refusal is not None:
+                raise Refused(refusal) from error
+            if isinstance(error, NotSent):
+                raise
             raise NotSent(_reason(error), silent=isinstance(error, TimeoutError)) from error
         except BaseException:
             self.close()

@@ -17,7 +17,8 @@ from clustercache._core.sources import CLUSTER, ROLES, Said, SentinelSource
 from clustercache._core.topology import View
 from clustercache._core.wire import ServerError
 from clustercache._sync.announcements import Subscription
-from clustercache._sync.connection import Connection, NoReply, NotSent, Refused, Silent
+from clustercache._sync.connection import Connection
+from clustercache._sync.events import NoReply, NotSent, Refused, Silent
 from clustercache._sync.probe import LifeProbe, ViewProbe, for_probes
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ from clustercache._core import decisions
 from clustercache._core.decisions import Event, Trouble
 from clustercache._core.wire import ServerError
 from clustercache._request import Failed
-from clustercache._sync.connection import NoReply, NotSent, Refused, Silent
+from clustercache._sync.events import NoReply, NotSent, Refused, Silent
 from clustercache._sync.pool import PoolFull, Retired
 
 if TYPE_CHECKING:
@@ -85,6 +85,8 @@ class Share:
         if pool.suspicion is not None:
             self.outcomes = [NOT_TRIED] * count
             return
+        if cluster_map.observer.active:
+            cluster_map.observer.sent_to(pool.address)
         try:
             if self._connection is None:
                 self._connection = self._lease(deadline, peek=peek)

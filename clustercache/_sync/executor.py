@@ -24,7 +24,8 @@ if TYPE_CHECKING:
     from clustercache._core.address import Address
     from clustercache._request import Exchange, Request
     from clustercache._sync.cluster_map import ClusterMap
-    from clustercache._sync.connection import Connection, NoReply, NotSent, Silent
+    from clustercache._sync.connection import Connection
+    from clustercache._sync.events import NoReply, NotSent, Silent
     from clustercache._sync.pool import Pool
 
     First = NotSent | NoReply | Silent | Stale | ServerError
@@ -66,6 +67,7 @@ class Executor:
                     self._map.helper.refresh()
                 raise failure(decision.verb, outcome, request, history, monotonic() - started)
             history.append(Attempt(outcome.event, monotonic() - started))
+            self._map.observer.decided(request.facts, outcome.event, decision, len(history))
             self._obey(decision, outcome.event, request)
             target, asking, outcome = decision.to or request.target, decision.asking, None
             if monotonic() >= request.command.deadline:
@@ -83,8 +85,8 @@ class Executor:
             pool.redirects += 1
         if decision.patch and event.slot is not None and event.to is not None:
             self._map.patch(event.slot, event.to)
-        if decision.reconnect and event.to is not None:
-            self._map.pool_at(event.to).flush()
+        if decision.reconnect and (where := event.to or event.node) is not None:
+            self._map.pool_at(where).flush()
         if decision.refresh:
             self._map.helper.refresh(*([event.to] if event.to else []))
         if decision.suspect and pool is not None and self._map.suspect(pool):

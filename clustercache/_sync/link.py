@@ -6,8 +6,9 @@ from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 from clustercache._core.wire import INCOMPLETE
-from clustercache._sync.connection import Connection, NotSent
+from clustercache._sync.connection import Connection
 from clustercache._sync.dial import Dial
+from clustercache._sync.events import NotSent
 
 if TYPE_CHECKING:
     import ssl

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 from clustercache._queue import Queue, name_of, numbered
 from clustercache._request import NO_SLOT, Failed
 from clustercache._sync.exchange import NOT_TRIED, Share, exchange
+from clustercache._sync.observed import observe_pipeline
 from clustercache._sync.rounds import Rounds
 
 if TYPE_CHECKING:
@@ -37,6 +38,8 @@ class Pipeline(Queue):
         self._map = client._map  # noqa: SLF001
         self._callbacks = client._callbacks  # noqa: SLF001
         self.encoder = client.encoder
+        if client.config.hooks:
+            observe_pipeline(self, self._map)
 
     def _parts_of(self, command: Command) -> list[Part]:
         return self._map.parts_of(command)

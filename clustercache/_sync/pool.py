@@ -13,13 +13,17 @@ from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 from clustercache._sync.connection import Connection
+from clustercache._sync.renewal import Renewal
+from clustercache.instrumentation import PoolWaited
 
 if TYPE_CHECKING:
     import ssl
 
     from clustercache._core.address import Address
+    from clustercache._core.wire import ServerError
     from clustercache._sync.health import Suspicion
     from clustercache.config import ClusterConfig
+    from clustercache.instrumentation.hooks import Observer
 
 STALE_AFTER = 1.0
 """Seconds of idleness after which a connection is looked at before it is written to."""
@@ -50,6 +54,7 @@ class Pool:
         "_config",
         "_everyone",
         "_lock",
+        "_observer",
         "_opening",
         "_readonly",
         "_target",
@@ -60,6 +65,7 @@ class Pool:
         "last_round_trip",
         "looked_at",
         "redirects",
+        "renewal",
         "retired",
         "suspicion",
         "waiting",
@@ -73,6 +79,7 @@ class Pool:
         *,
         target: Address | None = None,
         readonly: bool = False,
+        observer: Observer | None = None,
     ) -> None:
         """Open nothing yet.
 
@@ -82,6 +89,7 @@ class Pool:
             tls: The TLS context, or None.
             target: Where to connect to, if that is another address.
             readonly: Whether it is for reads that a replica serves.
+            observer: Told of callers that had to wait.
         """
         self.address = address
         self.idle: list[Connection] = []
@@ -92,10 +100,12 @@ class Pool:
         self.redirects = 0
         self.last_round_trip: float | None = None
         self.looked_at = 0.0
+        self.renewal: Renewal | None = None
         self._config = config
         self._tls = tls
         self._target = target or address
         self._readonly = readonly
+        self._observer = observer
         # A signal handler may use the client while its thread is in here. The lock is taken by
         # itself, for Condition's own methods can be interrupted between taking and returning.
         self._lock = threading.RLock()
@@ -157,23 +167,32 @@ class Pool:
             self.discard(connection)
 
     def _open_or_wait(self, deadline: float) -> Connection | None:
-        place = object()
+        place, began = object(), monotonic()
         try:
             with self._lock:
                 if self.retired:
                     raise Retired
-                if self.size >= self._config.max_connections:
+                full = self.size >= self._config.max_connections
+                if full:
                     if self.suspicion is not None:
                         raise Doubted
                     self._wait(deadline)
-                    return None
-                self._opening.add(place)
+                else:
+                    self._opening.add(place)
+            if full:
+                if self._observer is not None:
+                    took = monotonic() - began
+                    self._observer.tell(PoolWaited(node=str(self.address), seconds=took))
+                return None
             limit = min(self._config.socket_connect_timeout, max(deadline - monotonic(), 0.001))
+            renewal = self.renewal
             connection = Connection(
                 self._target, self._config, tls=self._tls, timeout=limit, readonly=self._readonly
             )
             with self._lock:
                 self._everyone.add(connection)
+                if self.renewal is not None and self.renewal is not renewal:
+                    self.renewal.add(connection)  # it may have come in with the former credentials
             return connection
         finally:
             with self._lock:
@@ -206,8 +225,44 @@ class Pool:
         self.idle.append(connection)
         if self.waiting:
             self._notify()
+            self._go_on_renewing()
         if self.retired:
             self.flush()
+
+    def put_back(self, connection: Connection) -> None:
+        """Let others have a connection that was taken from `idle`."""
+        connection.leased = False
+        connection.idle_since = monotonic()
+        self.idle.append(connection)
+        self._notify()
+        if self.retired:
+            self.flush()
+
+    def renew(self, login: tuple[Any, ...]) -> ServerError | None:
+        """Authenticate all connections anew, those in use when they are given back.
+
+        Args:
+            login: The AUTH command.
+
+        Returns:
+            What the server refused now, if it did.
+        """
+        with self._lock:
+            if self.renewal is None:
+                self.waiting += 1
+            renewal = self.renewal = Renewal(self._everyone, self._config, login)
+        self._go_on_renewing()
+        return renewal.refusal
+
+    def _go_on_renewing(self) -> None:
+        renewal = self.renewal
+        if renewal is None:
+            return
+        renewal.go_on(self)
+        with self._lock:
+            if self.renewal is renewal and renewal.done and not self._opening:
+                self.renewal = None
+                self.waiting -= 1
 
     def discard(self, connection: Connection) -> None:
         """Close a leased connection instead of giving it back."""

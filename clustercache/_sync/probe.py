@@ -10,8 +10,9 @@ from clustercache._core import wire
 from clustercache._core.decisions import Trouble, classify
 from clustercache._core.sources import CLUSTER
 from clustercache._core.wire import ServerError
-from clustercache._sync.connection import Connection, NoReply, NotSent, Silent
+from clustercache._sync.connection import Connection
 from clustercache._sync.dial import Dial
+from clustercache._sync.events import NoReply, NotSent, Silent
 
 if TYPE_CHECKING:
     import ssl

@@ -16,6 +16,7 @@ from clustercache._core.slots import encode
 from clustercache._sync.pubsub_thread import PubSubThread
 from clustercache._sync.subscriber import TURN, Subscriber
 from clustercache.exceptions import InvalidArgumentError, ReplyDecodeError
+from clustercache.instrumentation import PubSubGap
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -288,6 +289,7 @@ class PubSub:
             raise ReplyDecodeError(msg) from None
         quiet = ignore or self.ignore_subscribe_messages
         if event.type == GAP:
+            self._map.observer.tell(PubSubGap(reason=str(event.data)))
             if callable(self._gaps):
                 self._gaps(message)
                 return None

@@ -99,6 +99,9 @@ class Rounds:
     def _obey(self, unit: Unit, decision: Decision) -> None:
         event = unit.event
         pool = self._map.pools.get(event.node) if event and event.node else None
+        if event is not None:
+            attempt = len(unit.history)
+            self._map.observer.decided(unit.payload.facts, event, decision, attempt)
         if decision.verb is Verb.SPLIT and not unit.done:
             self._split(unit)
         if event is not None and event.to is not None:
@@ -106,8 +109,8 @@ class Rounds:
                 pool.redirects += 1
             if decision.patch and event.slot is not None:
                 self._map.patch(event.slot, event.to)
-            if decision.reconnect:
-                self._map.pool_at(event.to).flush()
+        if decision.reconnect and event is not None and (where := event.to or event.node):
+            self._map.pool_at(where).flush()
         if decision.refresh:
             self._map.helper.refresh(*([event.to] if event and event.to else []))
         if decision.suspect and pool is not None:

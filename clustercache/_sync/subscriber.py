@@ -25,7 +25,7 @@ from clustercache._core.session import What
 from clustercache._core.slots import key_slot
 from clustercache._core.subscriptions import Subscriptions, primaries
 from clustercache._limits import jitter
-from clustercache._sync.connection import NoReply, NotSent, Refused, Silent
+from clustercache._sync.events import NoReply, NotSent, Refused, Silent
 from clustercache._sync.link import Link
 from clustercache.exceptions import ClosedError, ClusterCacheError
 
@@ -235,7 +235,7 @@ class Subscriber:
         except (NotSent, NoReply, Silent, OSError) as error:
             self._lose(node, error)
         except Refused as error:
-            if decisions.classify(error.error, node).trouble is decisions.Trouble.ERROR:
+            if decisions.classify(error.error, node).trouble in decisions.FINAL:
                 self._troubles.append(_refused("HELLO or AUTH", error.error, node))
             self._lose(node, error)
         except BaseException:

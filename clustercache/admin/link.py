@@ -8,7 +8,9 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from clustercache._core.wire import ServerError
-from clustercache._sync.connection import Connection, NoReply, NotSent, Refused, Silent
+from clustercache._sync.connection import Connection
+from clustercache._sync.events import NoReply, NotSent, Refused, Silent
+from clustercache._trust import UNTRUSTED, without_code
 from clustercache.exceptions import AdminError
 
 if TYPE_CHECKING:
@@ -73,6 +75,8 @@ class NodeLink:
         except (NotSent, NoReply, Silent) as error:
             raise UnreachableError(f"{self.address} cannot be reached: {error}") from error
         except Refused as error:
+            if error.error.code == UNTRUSTED:
+                raise UnreachableError(f"{self.address}: {without_code(error.error)}") from error
             raise RefusedError(
                 _login_hint(self.address, error.error.text), error.error.text
             ) from error

@@ -15,8 +15,12 @@ if TYPE_CHECKING:
 _LIFETIME = dt.timedelta(days=30)
 
 
-def make_certificates(directory: Path) -> TLS:
+def make_certificates(directory: Path, *, age: dt.timedelta = dt.timedelta(days=1)) -> TLS:
     """Write a new CA and a certificate for 127.0.0.1 and localhost, and return their paths.
+
+    Args:
+        directory: Where to; it is made.
+        age: Since when they are valid; with more than 30 days they are no more.
 
     Raises:
         ConfigurationError: The package `cryptography` is not installed.
@@ -32,7 +36,9 @@ def make_certificates(directory: Path) -> TLS:
             "or give a TLS with certfile, keyfile and ca_certs"
         ) from error
 
-    start = dt.datetime.now(dt.UTC) - dt.timedelta(days=1)
+    # Two CAs of one name would be taken for each other where both are trusted.
+    ca_name = f"clustercache throw-away CA {x509.random_serial_number():x}"[:64]
+    start = dt.datetime.now(dt.UTC) - age
     ca_key, key = (ec.generate_private_key(ec.SECP256R1()) for _ in range(2))
 
     def named(text: str) -> x509.Name:
@@ -43,7 +49,7 @@ def make_certificates(directory: Path) -> TLS:
     ) -> x509.Certificate:
         return (
             builder.subject_name(named(name))
-            .issuer_name(named("clustercache throw-away CA"))
+            .issuer_name(named(ca_name))
             .public_key(public)
             .serial_number(x509.random_serial_number())
             .not_valid_before(start)
@@ -58,7 +64,7 @@ def make_certificates(directory: Path) -> TLS:
     names = x509.SubjectAlternativeName([x509.DNSName("localhost"), loopback])
     leaf = x509.CertificateBuilder().add_extension(names, critical=False)
     ca, certificate = (
-        sign(authority, "clustercache throw-away CA", ca_key.public_key()),
+        sign(authority, ca_name, ca_key.public_key()),
         sign(leaf, "localhost", key.public_key()),
     )
     pem = serialization.Encoding.PEM

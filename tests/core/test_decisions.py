@@ -50,6 +50,16 @@ TABLE = {
         {"safety": NEVER},
         send(to=B, refresh=True, patch=True),
     ),
+    "a login that is not accepted is tried once more, on a new connection": (
+        (Event(Trouble.UNAUTHENTICATED, A),),
+        {"safety": NEVER},
+        send(reconnect=True),
+    ),
+    "a login that is refused again is an error": (
+        (Event(Trouble.UNAUTHENTICATED, A), Event(Trouble.UNAUTHENTICATED, A)),
+        {},
+        Decision(Verb.RAISE_REPLY),
+    ),
     "the second hop is free, for a promotion seen from afar needs it": (
         (MOVED_BC, MOVED_AB),
         {},

@@ -59,6 +59,7 @@ def test_except_redis_error_catches_it(cls):
         ("PoolTimeoutError", (redis.TimeoutError,)),
         ("ShardUnavailableError", (redis.ConnectionError,)),
         ("NoClusterError", (redis.ConnectionError,)),
+        ("UntrustedError", (redis.ConnectionError,)),
         ("ClosedError", (redis.ConnectionError,)),
         ("PlanError", (exceptions.AdminError, ValueError)),
     ],

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import assert_type
 
 from clustercache import Cluster, ClusterConfig, ReadFrom, RetryPolicy, exceptions
+from clustercache.instrumentation import CommandDone, Event, Hook
 from clustercache.localcluster import LocalCluster
 
 r = Cluster.from_url("redis://127.0.0.1:7000", decode_responses=True, deadline=2.0)
@@ -29,6 +30,15 @@ with r.lock("k", timeout=10, blocking=False) as lock:
 r.register_script("return 1", repeatable=True)(keys=["k"], args=[1])
 with r.read_from(ReadFrom.same_zone("az1")), r.read_from(ReadFrom.PRIMARY_THEN_REPLICA):
     assert_type(r.get("k"), bytes | str | None)
+
+
+def heard(event: Event) -> None:
+    if isinstance(event, CommandDone):
+        assert_type(event.slot, int | None)
+
+
+hook: Hook = heard
+assert_type(Cluster.from_url("redis://a", hooks=[hook]).config.hooks, tuple[Hook, ...])
 with LocalCluster() as local:
     assert_type(local.url, str)
 try:
