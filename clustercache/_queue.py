@@ -54,7 +54,8 @@ class Queued:
         command = Command(self.args, limits, 0.0, decode=True)
         self._parts = command.parts()
         everywhere = command.spec.route in {Route.PRIMARIES, Route.NODES}
-        if "target_nodes" in self.options or (everywhere and self._parts[0][0] == NO_SLOT):
+        aimed = not {"target", "target_nodes"}.isdisjoint(self.options)
+        if aimed or (everywhere and self._parts[0][0] == NO_SLOT):
             msg = "it goes to several nodes: call it on the client instead of in a pipeline"
             raise UnsupportedCommandError(msg, command=command.spec.name)
         slots = [part[0] for part in self._parts]

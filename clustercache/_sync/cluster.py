@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import weakref
 from time import monotonic
-from typing import TYPE_CHECKING, Any, Literal, Self
+from typing import TYPE_CHECKING, Any, Literal, Self, cast
 
 from clustercache import config as configuration
 from clustercache._commands import (
@@ -25,6 +25,7 @@ from clustercache._core.slots import encode, key_slot
 from clustercache._core.wire import ServerError
 from clustercache._direct import DIRECT
 from clustercache._limits import LimitScope
+from clustercache._nodes import NodeAccess
 from clustercache._request import NO_SLOT, Command, Failed, Request, merged
 from clustercache._sync.batches import Batches
 from clustercache._sync.cluster_map import ClusterMap
@@ -45,16 +46,17 @@ if TYPE_CHECKING:
 
     from clustercache._core.commands import CommandSpec
     from clustercache._core.routing import Part
+    from clustercache._core.topology import Topology
     from clustercache._sync.connection import Connection
     from clustercache._sync.executor import First
     from clustercache._sync.pool import Pool
     from clustercache.config import ClusterConfig
 
-_SPECIAL = frozenset({"target_nodes", EMPTY_RESPONSE, NEVER_DECODE})
+_SPECIAL = frozenset({"target_nodes", "target", EMPTY_RESPONSE, NEVER_DECODE})
 _NOT_FOR_CALLBACKS = _SPECIAL | {"keys"}
 
 
-class Cluster(Commands):
+class Cluster(NodeAccess, Commands):
     """A client of a Redis or Valkey Cluster, for any number of threads.
 
     Every command method of redis-py, with its results. Keys go to their slot's primary; redirects,
@@ -115,7 +117,8 @@ class Cluster(Commands):
 
         Args:
             args: The command's name and arguments: bytes, str, int or float.
-            options: ``target_nodes`` as in redis-py, and what its reply callbacks take.
+            options: ``target`` (``target_nodes`` in redis-py): "primaries", "replicas", "all",
+                "random", a node or several; and what redis-py's reply callbacks take.
 
         Raises:
             redis.RedisError: See `clustercache.exceptions`.
@@ -184,7 +187,7 @@ class Cluster(Commands):
         limits, decode = self._limits.in_force(), NEVER_DECODE not in options
         command = Command(args, limits, monotonic(), decode=decode)
         parts = command.parts()
-        targets = options.get("target_nodes")
+        targets = options.get("target_nodes", options.get("target"))
         if targets is not None and len(parts) > 1:
             msg = "target_nodes is for commands without keys: these go to the owners of their slots"
             raise InvalidArgumentError(msg, command=command.spec.name)
@@ -271,6 +274,11 @@ class Cluster(Commands):
     def get_connection_kwargs(self) -> dict[str, Any]:
         """Return what redis-py's methods ask of a connection."""
         return {"decode_responses": self.config.decode_responses}
+
+    def _topology(self) -> Topology:
+        """Return the snapshot in force, learning it if need be."""
+        self._map.ensure(monotonic() + self._limits.in_force().deadline)
+        return cast("Topology", self._map.topology)
 
     def keyslot(self, key: Any) -> int:
         """Return the slot (0 to 16383) of a key."""
