@@ -22,11 +22,11 @@ from clustercache.exceptions import (
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from clustercache._request import Failed, Request
+    from clustercache._request import Exchange, Failed
 
 
 def failure(
-    verb: Verb, failed: Failed, request: Request, history: Sequence[Attempt], took: float
+    verb: Verb, failed: Failed, request: Exchange, history: Sequence[Attempt], took: float
 ) -> Exception:
     """Return the exception that a call ends in.
 

@@ -1,10 +1,16 @@
-"""What a pipeline holds until it is executed: calls, checked and packed. Both shells use it."""
+"""What a pipeline holds until it is executed: calls, checked and packed. Both shells use it.
+
+A plain call (one word, one key at a fixed place) is kept as its name, its slot and its bytes: what
+else the rounds of a batch need to know can be read from the bytes again, in the rare case. So a
+million calls cost little more than what will be written.
+"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from array import array
+from typing import TYPE_CHECKING, Any, Self
 
-from clustercache._commands import EMPTY_RESPONSE
+from clustercache._commands import EMPTY_RESPONSE, Commands
 from clustercache._core import wire
 from clustercache._core.batch import Unit
 from clustercache._core.commands import Route, keys_of
@@ -14,103 +20,227 @@ from clustercache._request import NO_SLOT, Command, Request, merged
 from clustercache.exceptions import UnsupportedCommandError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from clustercache._core.routing import Part
-    from clustercache._limits import Limits
+    from clustercache._limits import Limits, LimitScope
+    from clustercache.config import ClusterConfig
+
+WINDOW = 10_000
+"""Calls that are under way at a time: what bounds a long pipeline's memory, here and there."""
 
 
-class Queued:
-    """One call of a pipeline.
+class Special:
+    """A call that is not plain: of several parts, without a key, or with options."""
+
+    __slots__ = ("args", "name", "options", "parts")
+
+    def __init__(self, command: Command, parts: list[Part], options: dict[str, Any]) -> None:
+        """Keep what its result is made of."""
+        self.args = command.args
+        self.name = command.spec.name
+        self.parts = parts
+        self.options = options
+
+
+class Chunk:
+    """Up to `WINDOW` calls; they go out together.
 
     Attributes:
-        args: Its name and arguments.
-        options: What its reply callback takes.
-        pieces: A (slot, wire data) pair for each of its parts; nearly always one.
+        calls: Each call's name, or a `Special`.
+        slots: The slot of each piece; one that has none goes to any primary.
+        data: The wire data of each piece; a plain call has one.
+        plain: Whether all calls are.
     """
 
-    __slots__ = ("_parts", "args", "options", "pieces")
+    __slots__ = ("calls", "data", "plain", "slots")
 
-    def __init__(self, args: tuple[Any, ...], options: dict[str, Any], limits: Limits) -> None:
-        """Check and pack it.
+    def __init__(self) -> None:
+        """Begin empty."""
+        self.calls: list[Any] = []
+        self.slots = array("h")
+        self.data: list[bytes] = []
+        self.plain = True
 
-        Raises:
-            InvalidArgumentError, CrossSlotError: It is wrong; nothing was queued.
-            UnsupportedCommandError: It goes to several nodes, or changes a connection's state.
-        """
-        self.args = args
-        self.options = options
-        self._parts: list[Part] | None = None
-        try:
-            place, _, longest = DIRECT[args[0]]
-            if len(args) <= longest:
-                self.pieces = [(key_slot(args[place]), wire.pack(args))]
-                return
-        except (LookupError, TypeError, AttributeError, UnicodeError):
-            pass  # not the plain case
-        self._prepare(limits)
+    def mark(self) -> tuple[int, int]:
+        """Return what `forget` needs to forget all that comes from here on."""
+        return len(self.data), len(self.calls)
 
-    def _prepare(self, limits: Limits) -> None:
-        command = Command(self.args, limits, 0.0, decode=True)
-        self._parts = command.parts()
-        everywhere = command.spec.route in {Route.PRIMARIES, Route.NODES}
-        aimed = not {"target", "target_nodes"}.isdisjoint(self.options)
-        if aimed or (everywhere and self._parts[0][0] == NO_SLOT):
-            msg = "it goes to several nodes: call it on the client instead of in a pipeline"
-            raise UnsupportedCommandError(msg, command=command.spec.name)
-        slots = [part[0] for part in self._parts]
-        self.pieces = list(zip(slots, command.packed(self._parts), strict=True))
+    def forget(self, mark: tuple[int, int]) -> None:
+        """Forget the calls since `mark`."""
+        pieces, calls = mark
+        del self.data[pieces:], self.slots[pieces:], self.calls[calls:]
 
-    @property
-    def name(self) -> str:
-        """The command's name as it was given."""
-        name = self.args[0]
-        return name.decode(errors="replace") if isinstance(name, bytes) else str(name)
+    def pieces(self) -> Iterator[tuple[Any, range]]:
+        """Yield each call with the places of its pieces."""
+        at = 0
+        for call in self.calls:
+            end = at + (len(call.parts) if type(call) is Special else 1)
+            yield call, range(at, end)
+            at = end
 
-    def units(self, order: int, limits: Limits, now: float) -> list[Unit]:
-        """Return one unit for each part, its payload a Request.
+    def units(self, slots: set[int], limits: Limits, now: float) -> list[tuple[int, Unit]]:
+        """Return a unit, and its place, for each piece in some slots: others share no key with it.
 
         Args:
-            order: The call's place in the pipeline.
+            slots: Where something is to be sent again.
             limits: In force.
-            now: When its deadline began.
+            now: When their deadline began.
         """
-        command = Command(self.args, limits, now, decode=True)
-        parts = self._parts or command.parts()
-        units = []
-        for part in parts:
-            request = Request(command, part)
-            keys = keys_of(command.spec, (command.spec.name, *part[1][len(command.spec.words) :]))
-            units.append(Unit(order, [encode(key) for key in keys], request.call, request))
-        return units
+        found: list[tuple[int, Unit]] = []
+        for order, (call, places) in enumerate(self.pieces()):
+            if any(self.slots[place] in slots for place in places):
+                special = type(call) is Special
+                args = call.args if special else tuple(wire.unpack(self.data[places[0]]))
+                command = Command(args, limits, now, decode=True)
+                parts = call.parts if special else command.parts()
+                units = [_unit(order, command, part) for part in parts]
+                found += zip(places, units, strict=True)
+        return found
 
-    def result(
-        self,
-        replies: Sequence[Any],
-        callbacks: Mapping[str, Callable[..., Any]],
-        limits: Limits,
-    ) -> Any:
-        """Return the call's result, or the exception it ended in.
+    def results(
+        self, replies: Sequence[Any], callbacks: Mapping[str, Callable[..., Any]], limits: Limits
+    ) -> list[Any]:
+        """Return each call's result, or the exception it ended in.
 
         Args:
-            replies: Each part's reply or exception.
+            replies: Each piece's reply or exception.
             callbacks: redis-py's, by name.
             limits: In force.
         """
-        try:
-            reply = replies[0]
-            name = self.args[0]
-            if len(replies) > 1 and self._parts is not None:
-                command = Command(self.args, limits, 0.0, decode=True)
-                errors = [one for one in replies if isinstance(one, Exception)]
-                reply = merged(command, self._parts, replies, errors)
-            if isinstance(reply, Exception):
-                return self.options.get(EMPTY_RESPONSE, reply)
-            if self._parts is not None:
-                name = Command(self.args, limits, 0.0, decode=True).spec.name
-            callback = callbacks.get(name)
-            if callback is None:
-                return reply
-            return callback(reply, **{k: v for k, v in self.options.items() if k != "keys"})
-        except Exception as error:  # noqa: BLE001 - it is this call's result
-            return error
+        find = callbacks.get
+        results = []
+        for call, places in self.pieces():
+            try:
+                if type(call) is Special:
+                    result = _special_result(call, [replies[p] for p in places], find, limits)
+                else:
+                    result = replies[places[0]]
+                    callback = find(call)
+                    if callback is not None and not isinstance(result, Exception):
+                        result = callback(result)
+            except Exception as error:  # noqa: BLE001 - it is this call's result
+                result = error
+            results.append(result)
+        return results
+
+
+def _unit(order: int, command: Command, part: Part) -> Unit:
+    request = Request(command, part)
+    spec = command.spec
+    keys = keys_of(spec, (spec.name, *part[1][len(spec.words) :]))
+    return Unit(order, [encode(key) for key in keys], request.call, request)
+
+
+def _special_result(
+    call: Special, replies: list[Any], find: Callable[[str], Any], limits: Limits
+) -> Any:
+    reply = replies[0]
+    if len(replies) > 1:
+        command = Command(call.args, limits, 0.0, decode=True)
+        errors = [one for one in replies if isinstance(one, Exception)]
+        reply = merged(command, call.parts, replies, errors)
+    if isinstance(reply, Exception):
+        return call.options.get(EMPTY_RESPONSE, reply)
+    callback = find(call.name)
+    if callback is None:
+        return reply
+    options = {name: value for name, value in call.options.items() if name != "keys"}
+    return callback(reply, **options)
+
+
+class Queue(Commands):
+    """Every command method; a call is checked, packed and kept. Not thread-safe."""
+
+    def __init__(self, config: ClusterConfig, limits: LimitScope) -> None:
+        """Begin empty.
+
+        Args:
+            config: The client's.
+            limits: The client's.
+        """
+        self._limits = limits
+        self._config = config
+        self._chunks: list[Chunk] = []
+        self._chunk = Chunk()
+        if config.recodes:
+            self.execute_command = self._recoded  # type: ignore[method-assign]
+
+    def execute_command(self, *args: Any, **options: Any) -> Self:
+        """Keep a call for `execute`, and return the pipeline.
+
+        Raises:
+            InvalidArgumentError, CrossSlotError: It is wrong; nothing was kept.
+            UnsupportedCommandError: It goes to several nodes, or changes a connection's state.
+        """
+        if not options:
+            try:
+                place, _, longest = DIRECT[args[0]]
+                if len(args) <= longest:
+                    slot, data = key_slot(args[place]), wire.pack(args)
+                    chunk = self._chunk
+                    chunk.slots.append(slot)
+                    chunk.data.append(data)
+                    chunk.calls.append(args[0])
+                    if len(chunk.calls) >= WINDOW:
+                        self._begin_chunk()
+                    return self
+            except (LookupError, TypeError, AttributeError, UnicodeError):
+                pass  # not the plain case
+        self._keep_special(args, options)
+        return self
+
+    def _recoded(self, *args: Any, **options: Any) -> Self:
+        """Encode str in the codec of the configuration, which hiredis does not know."""
+        return Queue.execute_command(self, *args[:1], *self._config.recode(args[1:]), **options)
+
+    def _keep_special(self, args: tuple[Any, ...], options: dict[str, Any]) -> None:
+        command = Command(args, self._limits.in_force(), 0.0, decode=True)
+        parts = command.parts()
+        everywhere = command.spec.route in {Route.PRIMARIES, Route.NODES}
+        aimed = not {"target", "target_nodes"}.isdisjoint(options)
+        if aimed or (everywhere and parts[0][0] == NO_SLOT):
+            msg = "it goes to several nodes: call it on the client instead of in a pipeline"
+            raise UnsupportedCommandError(msg, command=command.spec.name)
+        data = command.packed(parts)
+        chunk = self._chunk
+        chunk.plain = False
+        chunk.data += data
+        chunk.slots.extend([part[0] for part in parts])
+        chunk.calls.append(Special(command, parts, options))
+        if len(chunk.calls) >= WINDOW:
+            self._begin_chunk()
+
+    def _begin_chunk(self) -> None:
+        self._chunks.append(self._chunk)
+        self._chunk = Chunk()
+
+    def _take(self) -> list[Chunk]:
+        """Return the chunks in order, and begin anew."""
+        chunks = [*self._chunks, self._chunk] if self._chunk.calls else self._chunks
+        self._chunks, self._chunk = [], Chunk()
+        return chunks
+
+    def __len__(self) -> int:
+        """How many calls are kept."""
+        return len(self._chunks) * WINDOW + len(self._chunk.calls)
+
+    def __bool__(self) -> bool:
+        """Tell that it is there, also while it is empty."""
+        return True
+
+    def __repr__(self) -> str:
+        """Show how many calls are kept; never what they are."""
+        return f"<{type(self).__name__} of {len(self)} calls>"
+
+
+def name_of(call: Any) -> str:
+    """Return a kept call's name."""
+    return str(call.name) if type(call) is Special else str(call)
+
+
+def numbered(error: Exception, number: int, name: str) -> Exception:
+    """Let an error say which call of the pipeline it is from; never its arguments."""
+    prefix = f"Command # {number + 1} ({name}) of pipeline caused error: "
+    error.args = (prefix + str(error.args[0] if error.args else error), *error.args[1:])
+    return error

@@ -156,10 +156,84 @@ class Command:
             raise InvalidArgumentError(f"argument {place}: {msg}", command=self.spec.name)
 
 
-class Request:
+class Terms(NamedTuple):
+    """What is asked of a request's command: its limits, its deadline, and the decoding."""
+
+    limits: Limits
+    deadline: float
+    decode: bool = True
+
+
+class Lease(NamedTuple):
+    """A connection that is kept.
+
+    Args:
+        pool: Whose it is.
+        connection: The connection.
+        asking: Whether the slot is on its way to that node: each command needs an ASKING.
+    """
+
+    pool: Any
+    connection: Any
+    asking: bool
+
+
+class Exchange:
+    """What goes to the owner of one slot in one write, and on one connection.
+
+    Attributes:
+        pieces: The wire data; each piece has a reply of its own.
+        slot: Whose owner it is for; None is any primary.
+        target: The node it is for, whatever the map says.
+        command: Its limits and its deadline.
+        call: What `decide()` is told.
+        keeps: Whether the connection is kept, as `lease`, where there is a reply.
+    """
+
+    __slots__ = ("call", "command", "lease", "name", "pieces", "slot", "target")
+    keeps = False
+
+    def __init__(
+        self,
+        name: str,
+        pieces: Sequence[bytes],
+        slot: int | None,
+        safety: Safety,
+        terms: Terms | Command,
+        *,
+        splittable: bool = False,
+    ) -> None:
+        """Take what is to be sent.
+
+        Args:
+            name: The command's, for errors.
+            pieces: The wire data.
+            slot: Whose owner it is for.
+            safety: Whether the whole may be sent again after a lost reply.
+            terms: Deadline and retry policy.
+            splittable: Whether `by_key` has an answer.
+        """
+        self.name = name
+        self.pieces = pieces
+        self.slot = slot
+        self.target: Address | None = None
+        self.command = terms
+        self.call = decisions.Call(safety, terms.limits.retry.resend, splittable)
+        self.lease: Lease | None = None
+
+    def outcome(self, outcomes: Sequence[Any]) -> Any:
+        """Return what an attempt ended in, from what came back for each piece."""
+        return outcomes[-1]
+
+    def facts(self, node: Address | None) -> dict[str, Any]:
+        """Return what every error says: never a key or a value."""
+        return {"command": self.name, "slot": self.slot, "node": str(node) if node else ""}
+
+
+class Request(Exchange):
     """One part of a command, packed: for a slot or, with `target`, for one node."""
 
-    __slots__ = ("call", "command", "data", "part", "slot", "target")
+    __slots__ = ("data", "part", "whole")
 
     def __init__(self, command: Command, part: Part, target: Address | None = None) -> None:
         """Pack it.
@@ -169,24 +243,20 @@ class Request:
             part: One of its parts.
             target: The node it is for, whatever the map says.
         """
-        self.command = command
-        self.part = part
-        self.slot = part[0] if part[0] != NO_SLOT else None
-        self.target = target
         (self.data,) = command.packed([part])
+        slot = part[0] if part[0] != NO_SLOT else None
         splittable = command.spec.split is not Split.NONE and len(part[2]) > 1
-        resend = command.limits.retry.resend
-        self.call = decisions.Call(command.safety, resend, splittable)
+        super().__init__(
+            command.spec.name, [self.data], slot, command.safety, command, splittable=splittable
+        )
+        self.target = target
+        self.part = part
+        self.whole = command
 
     def by_key(self) -> list[Request]:
         """Return one request for each key: what a half-moved slot can answer."""
-        parts = routing.by_key(self.command.spec, self.part)
-        return [Request(self.command, part) for part in parts]
-
-    def facts(self, node: Address | None) -> dict[str, Any]:
-        """Return what every error says: never a key or a value."""
-        where = str(node) if node else ""
-        return {"command": self.command.spec.name, "slot": self.slot, "node": where}
+        parts = routing.by_key(self.whole.spec, self.part)
+        return [Request(self.whole, part) for part in parts]
 
 
 def merged(

@@ -210,6 +210,11 @@ class ClusterConfig:
         """Whether str is encoded in another way than hiredis does it."""
         return codecs.lookup(self.encoding).name != "utf-8" or self.encoding_errors != "strict"
 
+    def recode(self, args: Iterable[Any]) -> list[Any]:
+        """Return arguments with each str encoded."""
+        codec, errors = self.encoding, self.encoding_errors
+        return [arg.encode(codec, errors) if isinstance(arg, str) else arg for arg in args]
+
     def credentials(self) -> tuple[str | None, str | None]:
         """Return (username, password) for the next connection."""
         if self.credential_provider is None:

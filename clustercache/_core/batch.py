@@ -72,9 +72,7 @@ class Unit:
 
     @property
     def may_be_executed(self) -> bool:
-        """Whether it was executed, or may have been, and will not be sent again."""
-        if not self.done:
-            return False
+        """Whether it was executed, or may have been; asked of what is done."""
         lost = self.event is not None and self.event.trouble in _OUTSTANDING
         return self.verdict in {None, Verb.RAISE_REPLY} or lost
 

@@ -82,6 +82,14 @@ def pack_many(commands: Sequence[tuple[Any, ...]]) -> bytes:
     return b"".join([pack(command) for command in commands])
 
 
+def unpack(data: bytes) -> list[bytes]:
+    """Return the words of one packed command."""
+    reader = hiredis.Reader()
+    reader.feed(data)
+    words: list[bytes] = reader.gets()
+    return words
+
+
 def handshake(
     *,
     protocol: int,

@@ -33,12 +33,13 @@ from clustercache._sync.connection import NoReply, NotSent, Silent
 from clustercache._sync.executor import Executor
 from clustercache._sync.pipeline import Pipeline
 from clustercache._sync.pool import STALE_AFTER, Stale
+from clustercache._sync.transaction import TransactionPipeline, transact
 from clustercache._targets import addresses_of
 from clustercache.config import RetryPolicy
 from clustercache.exceptions import InvalidArgumentError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
     from contextlib import AbstractContextManager
     from types import TracebackType
 
@@ -164,9 +165,7 @@ class Cluster(NodeAccess, Commands):
 
     def _recoded(self, *args: Any, **options: Any) -> Any:
         """Encode str in the codec of the configuration, which hiredis does not know."""
-        codec, errors = self.config.encoding, self.config.encoding_errors
-        given = [arg.encode(codec, errors) if isinstance(arg, str) else arg for arg in args[1:]]
-        return Cluster.execute_command(self, *args[:1], *given, **options)
+        return Cluster.execute_command(self, *args[:1], *self.config.recode(args[1:]), **options)
 
     def _resume(
         self,
@@ -189,7 +188,7 @@ class Cluster(NodeAccess, Commands):
         parts = command.parts()
         targets = options.get("target_nodes", options.get("target"))
         if targets is not None and len(parts) > 1:
-            msg = "target_nodes is for commands without keys: these go to the owners of their slots"
+            msg = "target is for commands without keys: these go to the owners of their slots"
             raise InvalidArgumentError(msg, command=command.spec.name)
         everywhere = command.spec.route in {Route.PRIMARIES, Route.NODES}
         if targets is not None or (everywhere and parts[0][0] == NO_SLOT):
@@ -231,14 +230,42 @@ class Cluster(NodeAccess, Commands):
         rest = {name: value for name, value in options.items() if name not in _NOT_FOR_CALLBACKS}
         return callback(reply, **rest)
 
-    def pipeline(self, transaction: bool | None = None, shard_hint: Any = None) -> Pipeline:  # noqa: FBT001, ARG002 - redis-py's
+    # Many calls at once -----------------------------------------------------------------------
+
+    def pipeline(
+        self,
+        transaction: Any = None,
+        shard_hint: Any = None,  # noqa: ARG002 - redis-py's
+    ) -> Pipeline:
         """Return a pipeline: calls that are kept, and sent together by its `execute`.
 
         Args:
-            transaction: Not supported yet.
+            transaction: Whether they are executed as one, MULTI to EXEC; their keys then share a
+                slot, and `watch` is there.
             shard_hint: Ignored, as in redis-py.
         """
-        return Pipeline(self)
+        return TransactionPipeline(self) if transaction else Pipeline(self)
+
+    def transaction(
+        self,
+        func: Callable[[TransactionPipeline], Any],
+        *watches: Any,
+        value_from_callable: bool = False,
+        watch_delay: float | None = None,
+        **_: Any,
+    ) -> Any:
+        """Watch keys, call `func` with a pipeline, and execute what it kept; again if they changed.
+
+        Args:
+            func: Reads through the pipeline, calls its `multi()`, then calls what is to be kept.
+            watches: Keys of one slot.
+            value_from_callable: Return what `func` returned instead of the results.
+            watch_delay: Seconds to wait before the next time.
+
+        Raises:
+            redis.exceptions.WatchError: They were changed again and again, until the deadline.
+        """
+        return transact(self, func, watches, value_from_callable, watch_delay)
 
     # Limits -----------------------------------------------------------------------------------
 

@@ -40,17 +40,30 @@ _TROUBLES = frozenset({ServerError, Failed})
 class Share:
     """What goes to one node in one write, and what came back so far."""
 
-    __slots__ = ("_connection", "_follows_map", "_settled", "clean", "data", "outcomes", "pool")
+    __slots__ = (
+        "_connection",
+        "_follows_map",
+        "_keeps",
+        "_settled",
+        "clean",
+        "data",
+        "outcomes",
+        "pool",
+    )
 
-    def __init__(self, pool: Pool, data: Sequence[bytes], *, follows_map: bool = True) -> None:
+    def __init__(
+        self, pool: Pool, data: Sequence[bytes], *, follows_map: bool = True, keeps: bool = False
+    ) -> None:
         """Take packed commands for one node.
 
         Args:
             pool: The node's connections.
             data: The commands.
             follows_map: Whether the node was chosen because it owns the commands' slots.
+            keeps: Whether a connection that is in step is kept for `take`.
         """
         self.pool = pool
+        self._keeps = keeps
         self._follows_map = follows_map
         self.data = data
         self.outcomes: list[Any] = []
@@ -71,7 +84,8 @@ class Share:
             self.outcomes = [NOT_TRIED] * count
             return
         try:
-            self._connection = pool.lease(deadline, peek=peek)
+            if self._connection is None:
+                self._connection = pool.lease(deadline, peek=peek)
             left = max(deadline - monotonic(), 0.001)
             self._connection.set_patience(min(cluster_map.config.socket_timeout, left))
             self._connection.send(b"".join(self.data), deadline)
@@ -88,6 +102,15 @@ class Share:
             if error.silent:
                 cluster_map.suspect(pool)
             self.outcomes = self._broken_off(error)
+
+    def take_over(self, connection: Connection) -> None:
+        """Write on a connection that is leased already."""
+        self._connection = connection
+
+    def take(self) -> Connection | None:
+        """Return the connection that was kept; it is the caller's from now on."""
+        connection, self._connection = self._connection, None
+        return connection
 
     def go_on(
         self,
@@ -173,7 +196,7 @@ class Share:
         if self._connection is not None:
             if self.unfinished or Failed in kinds:
                 self.close()
-            else:
+            elif not self._keeps:
                 self._connection.set_patience(patience)
                 self.pool.release(self._connection, monotonic())
                 self._connection = None

@@ -8,21 +8,21 @@ from __future__ import annotations
 
 import time
 from time import monotonic
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from clustercache._core import decisions, wire
 from clustercache._core.decisions import Attempt, Event, Trouble, Verb
 from clustercache._core.wire import ServerError
 from clustercache._failures import failure
 from clustercache._limits import jitter
-from clustercache._request import Failed, merged
+from clustercache._request import Failed, Lease, merged
 from clustercache._sync.exchange import NOT_TRIED, Share, exchange, finish
 from clustercache._sync.health import Crowded
 from clustercache._sync.pool import Stale
 
 if TYPE_CHECKING:
     from clustercache._core.address import Address
-    from clustercache._request import Request
+    from clustercache._request import Exchange, Request
     from clustercache._sync.cluster_map import ClusterMap
     from clustercache._sync.connection import Connection, NoReply, NotSent, Silent
     from clustercache._sync.pool import Pool
@@ -39,7 +39,7 @@ class Executor:
         """Use this map; it may learn its topology later."""
         self._map = cluster_map
 
-    def run(self, request: Request, first: Failed | None = None) -> Any:
+    def run(self, request: Exchange, first: Failed | None = None) -> Any:
         """Return the reply to a request, or raise what `decide()` says.
 
         Args:
@@ -60,7 +60,7 @@ class Executor:
                 outcome.event, request.call, history, backoff=backoff, jitter=jitter()
             )
             if decision.verb is Verb.SPLIT:
-                return self._key_by_key(request)
+                return self._key_by_key(cast("Request", request))
             if decision.verb is not Verb.SEND:
                 if decision.refresh:
                     self._map.helper.refresh()
@@ -71,7 +71,13 @@ class Executor:
             if monotonic() >= request.command.deadline:
                 outcome = Failed(Event(Trouble.EXPIRED, target or history[-1].event.node))
 
-    def _obey(self, decision: decisions.Decision, event: Event, request: Request) -> None:
+    def note(self, event: Event, request: Exchange) -> None:
+        """Do what an event asks for apart from sending again: the map, and suspicion."""
+        backoff = request.command.limits.retry.backoff
+        decision = decisions.decide(event, request.call, [], backoff=backoff, jitter=jitter())
+        self._obey(decision, event, request)
+
+    def _obey(self, decision: decisions.Decision, event: Event, request: Exchange) -> None:
         pool = self._map.pools.get(event.node) if event.node else None
         if event.to is not None and pool is not None:
             pool.redirects += 1
@@ -86,7 +92,7 @@ class Executor:
         if decision.pause:
             time.sleep(max(0.0, min(decision.pause, request.command.deadline - monotonic())))
 
-    def _attempt(self, request: Request, target: Address | None, *, asking: bool) -> Any:
+    def _attempt(self, request: Exchange, target: Address | None, *, asking: bool) -> Any:
         """Send the request once; return its reply or a Failed."""
         command = request.command
         never = request.call.safety not in request.call.resend
@@ -94,11 +100,14 @@ class Executor:
             pool = self._route(request, target)
             if isinstance(pool, Failed):
                 return pool
-            data = [_ASKING, request.data] if asking else [request.data]
-            share = Share(pool, data, follows_map=target is None)
+            data = [_ASKING, *request.pieces] if asking else request.pieces
+            share = Share(pool, data, follows_map=target is None, keeps=request.keeps)
             exchange(self._map, [share], command.deadline, peek=never, decode=command.decode)
             if share.outcomes[-1] is not NOT_TRIED:
-                return share.outcomes[-1]
+                outcome = request.outcome(share.outcomes[asking:])
+                if request.keeps and type(outcome) is not Failed:
+                    request.lease = Lease(pool, share.take(), asking)
+                return outcome
             if target is not None and pool.retired:
                 return Failed(Event(Trouble.UNREACHABLE, target))
             if monotonic() >= command.deadline:
@@ -106,7 +115,7 @@ class Executor:
                 trouble = Trouble.POOL_FULL if full else Trouble.EXPIRED
                 return Failed(Event(trouble, pool.address))
 
-    def _route(self, request: Request, target: Address | None) -> Pool | Failed:
+    def _route(self, request: Exchange, target: Address | None) -> Pool | Failed:
         """Return the pool to use, once its node is well."""
         deadline = request.command.deadline
         while not self._map.closed:
@@ -159,7 +168,7 @@ class Executor:
         singles = request.by_key()
         replies = [self.captured(single) for single in singles]
         errors = [reply for reply in replies if isinstance(reply, Exception)]
-        return merged(request.command, [one.part for one in singles], replies, errors)
+        return merged(request.whole, [one.part for one in singles], replies, errors)
 
     def captured(self, request: Request, first: Failed | None = None) -> Any:
         """Return the reply, or the exception, which the caller weighs with those of other parts."""

@@ -5,26 +5,21 @@ from __future__ import annotations
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Literal, Self
 
-from clustercache._commands import Commands
-from clustercache._queue import Queued
+from clustercache._queue import Queue, name_of, numbered
 from clustercache._request import NO_SLOT, Failed
 from clustercache._sync.exchange import NOT_TRIED, Share, exchange
 from clustercache._sync.rounds import Rounds
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
     from types import TracebackType
 
-    from clustercache._core.batch import Unit
     from clustercache._limits import Limits
+    from clustercache._queue import Chunk
     from clustercache._sync.cluster import Cluster
     from clustercache._sync.pool import Pool
 
-WINDOW = 10_000
-"""Calls that are under way at a time: what bounds a long pipeline's memory, here and there."""
 
-
-class Pipeline(Commands):
+class Pipeline(Queue):
     """Calls that are kept and sent together by `execute`.
 
     Keys may live in any slots, and multi-key commands are split as on the client. Calls on one key
@@ -35,64 +30,57 @@ class Pipeline(Commands):
 
     def __init__(self, client: Cluster) -> None:
         """Begin empty; see `Cluster.pipeline`."""
+        super().__init__(client.config, client._limits)  # noqa: SLF001 - a part of the client
         self._client = client
-        self._queue: list[Queued] = []
+        self._map = client._map  # noqa: SLF001
+        self._callbacks = client._callbacks  # noqa: SLF001
         self.encoder = client.encoder
-
-    def execute_command(self, *args: Any, **options: Any) -> Any:
-        """Keep a call for `execute`, checked and packed; return the pipeline."""
-        limits = self._client._limits.in_force()  # noqa: SLF001 - a part of the client
-        self._queue.append(Queued(args, options, limits))
-        return self
 
     def execute(self, raise_on_error: bool = True) -> list[Any]:  # noqa: FBT001, FBT002 - redis-py's
         """Send all calls and return their results in order.
+
+        The deadline holds for each `WINDOW` of calls.
 
         Args:
             raise_on_error: Raise the first error, naming the call's number, once all were sent;
                 False leaves each error in its place among the results.
         """
-        queue, self._queue = self._queue, []
+        chunks = self._take()
         results: list[Any] = []
-        for begin in range(0, len(queue), WINDOW):
-            results += self._run(queue[begin : begin + WINDOW])
-        if raise_on_error:
-            for number, result in enumerate(results):
-                if isinstance(result, Exception):
-                    raise _numbered(result, number, queue[number].name)
+        first: Exception | None = None
+        for number, chunk in enumerate(chunks):
+            came = self._run(chunk)
+            if raise_on_error and first is None:
+                first = first_error(chunk, came, len(results))
+            results += came
+            chunks[number] = None  # type: ignore[call-overload]  # a long pipeline's memory
+        if first is not None:
+            raise first
         return results
 
-    def _run(self, queue: Sequence[Queued]) -> list[Any]:
+    def _run(self, chunk: Chunk) -> list[Any]:
         """Return the results of some calls."""
-        client = self._client
-        limits = client._limits.in_force()  # noqa: SLF001
+        limits = self._limits.in_force()
         now = monotonic()
         deadline = now + limits.deadline
-        client._map.ensure(deadline)  # noqa: SLF001
-        pieces = [piece for call in queue for piece in call.pieces]
-        replies, clean = self._first_round(pieces, deadline)
-        if not clean:
-            replies = self._further_rounds(queue, replies, limits, now)
-        callbacks = client._callbacks  # noqa: SLF001
-        if len(pieces) == len(queue):
-            shares = ([reply] for reply in replies)
-        else:
-            left = iter(replies)
-            shares = ([next(left) for _ in call.pieces] for call in queue)
-        return [
-            call.result(share, callbacks, limits) for call, share in zip(queue, shares, strict=True)
-        ]
+        self._map.ensure(deadline)
+        replies, clean = self._first_round(chunk, deadline)
+        find = self._callbacks.get
+        if clean and chunk.plain:
+            callbacks = [find(name) for name in chunk.calls]
+            if not any(callbacks):
+                return replies
+        elif not clean:
+            self._further_rounds(chunk, replies, limits, now)
+        return chunk.results(replies, self._callbacks, limits)
 
-    def _first_round(
-        self, pieces: Sequence[tuple[int, bytes]], deadline: float
-    ) -> tuple[list[Any], bool]:
+    def _first_round(self, chunk: Chunk, deadline: float) -> tuple[list[Any], bool]:
         """Write everything, and return what came back for each piece; and whether all is well."""
-        cluster_map = self._client._map  # noqa: SLF001
-        slots = cluster_map.slots
+        data, slots = chunk.data, self._map.slots
         groups: dict[Pool | None, list[int]] = {}
         find = groups.get
-        for index, (slot, _) in enumerate(pieces):
-            pool = slots[slot] if slot != NO_SLOT else cluster_map.any_primary()
+        for index, slot in enumerate(chunk.slots):
+            pool = slots[slot] if slot != NO_SLOT else self._map.any_primary()
             members = find(pool)
             if members is None:
                 groups[pool] = [index]
@@ -100,47 +88,41 @@ class Pipeline(Commands):
                 members.append(index)
         unowned = groups.pop(None, None)
         ordered = sorted(groups.items(), key=lambda group: group[0].address)  # type: ignore[union-attr]
-        shares = [Share(pool, [pieces[i][1] for i in members]) for pool, members in ordered]  # type: ignore[arg-type]
-        exchange(cluster_map, shares, deadline, peek=True)
-        replies: list[Any] = [NOT_TRIED] * len(pieces)
+        shares = [Share(pool, [data[i] for i in members]) for pool, members in ordered]  # type: ignore[arg-type]
+        exchange(self._map, shares, deadline, peek=True)
+        replies: list[Any] = [NOT_TRIED] * len(data)
         for (_, members), share in zip(ordered, shares, strict=True):
             for index, outcome in zip(members, share.outcomes, strict=True):
                 replies[index] = outcome
         return replies, unowned is None and all(share.clean for share in shares)
 
-    def _further_rounds(
-        self, queue: Sequence[Queued], replies: list[Any], limits: Limits, now: float
-    ) -> list[Any]:
-        """Return the replies once everything has one, or has failed."""
-        left = iter(enumerate(replies))
-        units: list[Unit] = []
-        places: dict[Unit, int] = {}
-        first: list[tuple[Unit, Any]] = []
-        for order, call in enumerate(queue):
-            at = [next(left) for _ in call.pieces]
-            for unit, (index, reply) in zip(call.units(order, limits, now), at, strict=True):
-                units.append(unit)
-                places[unit] = index
-                if type(reply) is Failed or reply is NOT_TRIED:
-                    first.append((unit, reply))
-                else:
-                    unit.done = True
-        rounds = Rounds(self._client._map, units, limits, now + limits.deadline)  # noqa: SLF001
-        for unit, reply in rounds.run(first).items():
-            replies[places[unit]] = reply
-        return replies
+    def _further_rounds(self, chunk: Chunk, replies: list[Any], limits: Limits, now: float) -> None:
+        """Bring a reply, or an exception, to each place that has none."""
+        troubled = [
+            place
+            for place, reply in enumerate(replies)
+            if type(reply) is Failed or reply is NOT_TRIED
+        ]
+        placed = chunk.units({chunk.slots[place] for place in troubled}, limits, now)
+        first = []
+        for place, unit in placed:
+            reply = replies[place]
+            unit.done = type(reply) is not Failed and reply is not NOT_TRIED
+            if not unit.done:
+                first.append((unit, reply))
+        units = [unit for _, unit in placed]
+        came = Rounds(self._map, units, limits, now + limits.deadline).run(first)
+        for place, unit in placed:
+            if unit in came:
+                replies[place] = came[unit]
 
     def reset(self) -> None:  # type: ignore[override]  # the command RESET, in the mixins
         """Forget the calls that were kept."""
-        self._queue = []
+        self._take()
 
-    def __len__(self) -> int:
-        """How many calls are kept."""
-        return len(self._queue)
-
-    def __bool__(self) -> bool:
-        """Tell that it is there, also while it is empty."""
-        return True
+    def close(self) -> None:
+        """Forget the calls that were kept."""
+        self.reset()
 
     def __enter__(self) -> Self:
         """Return the pipeline."""
@@ -156,8 +138,15 @@ class Pipeline(Commands):
         self.reset()
 
 
-def _numbered(error: Exception, number: int, name: str) -> Exception:
-    """Let an error say which call of the pipeline it is from; never its arguments."""
-    prefix = f"Command # {number + 1} ({name}) of pipeline caused error: "
-    error.args = (prefix + str(error.args[0] if error.args else error), *error.args[1:])
-    return error
+def first_error(chunk: Chunk, results: list[Any], before: int) -> Exception | None:
+    """Return the first exception among results, naming its call's number.
+
+    Args:
+        chunk: The calls.
+        results: Theirs.
+        before: How many calls came before.
+    """
+    for number, result in enumerate(results):
+        if isinstance(result, Exception):
+            return numbered(result, before + number, name_of(chunk.calls[number]))
+    return None

@@ -13,6 +13,7 @@ from clustercache._failures import failure
 from clustercache._limits import jitter
 from clustercache._request import Failed, merged
 from clustercache._sync.exchange import NOT_TRIED, Share, exchange
+from clustercache._sync.health import Crowded
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -98,7 +99,7 @@ class Rounds:
     def _obey(self, unit: Unit, decision: Decision) -> None:
         event = unit.event
         pool = self._map.pools.get(event.node) if event and event.node else None
-        if decision.verb is Verb.SPLIT:
+        if decision.verb is Verb.SPLIT and not unit.done:
             self._split(unit)
         if event is not None and event.to is not None:
             if pool is not None:
@@ -131,7 +132,7 @@ class Rounds:
                 errors = [reply for reply in replies if isinstance(reply, Exception)]
                 parts = [child.payload.part for child in children]
                 try:
-                    self._replies[unit] = merged(unit.payload.command, parts, replies, errors)
+                    self._replies[unit] = merged(unit.payload.whole, parts, replies, errors)
                 except Exception as error:  # noqa: BLE001 - it is this part's result
                     self._replies[unit] = error
 
@@ -174,9 +175,10 @@ class Rounds:
         suspicion = pool.suspicion
         if suspicion is not None:
             # More than max_waiting callers: this one tries again a little later instead.
+            self._map.helper.start()  # whoever began to doubt it may have been interrupted
             try:
                 suspicion.wait(self._deadline - monotonic(), self._map.config.max_waiting)
-            except OverflowError:
+            except Crowded:
                 time.sleep(self._limits.retry.backoff_cap)
 
     def _exchange(self, groups: dict[Pool, list[Unit]]) -> list[tuple[Unit, Any]]:

@@ -91,7 +91,7 @@ def _by_client(config: ClusterConfig, args: Sequence[Any]) -> _Told:
             self._callbacks = {}
 
     start = monotonic()
-    with Raw(config) as client:  # type: ignore[abstract] # redis-py's mixins are
+    with Raw(config) as client:
         try:
             reply = client.execute_command(*args)
         except ResponseError as error:

@@ -155,7 +155,7 @@ REDIRECTS = [
             )
         ],
         circle,
-        bounded(15, "GET"),
+        bounded(24, "GET"),
         options={"deadline": 0.6},
     ),
     Scenario(
@@ -198,7 +198,7 @@ REDIRECTS = [
             cast.a.on("GET", ask_for(cast.b.address)),
             cast.b.on("GET", ask_for(cast.a.address)),
         ),
-        bounded(15, "GET"),
+        bounded(24, "GET"),
         options={"deadline": 0.6},
     ),
 ]

@@ -5,9 +5,10 @@ Every shell runs every row (see test_scenarios.py), so that no shell can have a 
 
 from __future__ import annotations
 
+from tests.shells.scenario_batches import BATCHES
 from tests.shells.scenario_losses import LOSSES
 from tests.shells.scenario_redirects import REDIRECTS
 from tests.shells.scenario_replies import REPLIES
 from tests.shells.scenario_waits import WAITS
 
-SCENARIOS = [*REDIRECTS, *WAITS, *LOSSES, *REPLIES]
+SCENARIOS = [*REDIRECTS, *WAITS, *LOSSES, *REPLIES, *BATCHES]
