@@ -169,7 +169,7 @@ def test_a_bad_url_is_refused_before_anything_is_opened(url):
         {"db": "1"},
         {"db": -1},
         {"protocol": 1},
-        {"protocol": "3"},
+        {"protocol": "4"},
         {"ssl_ca_certs": "/ca.pem"},
         {"ssl": True, "ssl_ca_certs": "/does/not/exist.pem"},
         {"ssl": True, "ssl_ca_data": "no PEM"},
@@ -296,3 +296,7 @@ def test_the_defaults_are_the_ones_that_the_documentation_names():
 
 def test_parse_url_leaves_out_what_the_url_does_not_say():
     assert parse_url("redis://h:7") == {"seeds": [("h", 7)]}
+
+
+def test_a_protocol_may_be_text_as_in_redis_py():
+    assert from_url("redis://h", protocol="2").protocol == 2
