@@ -20,7 +20,7 @@ from clustercache._commands import (
     merge_nodes,
 )
 from clustercache._core import wire
-from clustercache._core.commands import Route
+from clustercache._core.commands import Merge, Route
 from clustercache._core.slots import encode, key_slot
 from clustercache._core.wire import ServerError
 from clustercache._direct import DIRECT
@@ -218,10 +218,14 @@ class Cluster(NodeAccess, Commands):
         names = [str(address) for address, _ in nodes]
         aims = [address if slot is None else None for address, slot in nodes]
         replies, errors = self._batches.run(command, copies, aims)
-        if errors:
+        if errors and (spec.merge is not Merge.ONE or len(errors) == len(replies)):
             raise errors[0]
-        results = [self._result(spec, reply, options) for reply in replies]
-        return merge_nodes(spec.merge, dict(zip(names, results, strict=True)))
+        results = {
+            name: self._result(spec, reply, options)
+            for name, reply in zip(names, replies, strict=True)
+            if not isinstance(reply, Exception)
+        }
+        return merge_nodes(spec.merge, results)
 
     def _result(self, spec: CommandSpec, reply: Any, options: dict[str, Any]) -> Any:
         callback = self._callbacks.get(spec.name)
