@@ -13,6 +13,8 @@ from clustercache._core.address import Address
 from clustercache.exceptions import UnsupportedCommandError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from clustercache._core.topology import Node, Shard, Topology
 
 PRIMARY = "primary"
@@ -53,6 +55,11 @@ class NodeCommands(Commands):
     def execute_command(self, *args: Any, **options: Any) -> Any:
         """Send a command to the node and return its result; a key's own node may redirect it."""
         return self._client.execute_command(*args, **{**options, "target_nodes": self._address})
+
+    def scan_iter(self, *args: Any, **options: Any) -> Iterator[Any]:
+        """Iterate over the keys of this node, as it is."""
+        found: Iterator[Any] = self._client.scan_iter(*args, **options, target=self._address)
+        return found
 
     def get_encoder(self) -> Any:
         """Return redis-py's encoder, for its scripts."""

@@ -33,6 +33,7 @@ from clustercache._sync.connection import NoReply, NotSent, Silent
 from clustercache._sync.executor import Executor
 from clustercache._sync.pipeline import Pipeline
 from clustercache._sync.pool import STALE_AFTER, Stale
+from clustercache._sync.scan import ScanAccess
 from clustercache._sync.transaction import TransactionPipeline, transact
 from clustercache._targets import addresses_of
 from clustercache.config import RetryPolicy
@@ -57,7 +58,7 @@ _SPECIAL = frozenset({"target_nodes", "target", EMPTY_RESPONSE, NEVER_DECODE})
 _NOT_FOR_CALLBACKS = _SPECIAL | {"keys"}
 
 
-class Cluster(NodeAccess, Commands):
+class Cluster(NodeAccess, ScanAccess, Commands):
     """A client of a Redis or Valkey Cluster, for any number of threads.
 
     Every command method of redis-py, with its results. Keys go to their slot's primary; redirects,
