@@ -31,8 +31,8 @@ if TYPE_CHECKING:
 _PAUSE = 0.05
 """Seconds before nodes are asked again that were about to change."""
 
-_ROUNDS = 200
-"""How many rounds in a row may settle nothing."""
+_ROUNDS = 20
+"""How many rounds in a row may settle nothing, if they take longer than the deadline, too."""
 
 
 class ClusterScan:
@@ -59,7 +59,7 @@ class ClusterScan:
         Raises:
             DeadlineExceededError: The slots did not come to rest, or a node did not answer.
         """
-        fruitless = 0
+        fruitless, since = 0, monotonic()
         while nodes := self._scan.visits(self._topology()):
             settled = False
             for group in [nodes] if self._parallel else [[node] for node in nodes]:
@@ -67,12 +67,15 @@ class ClusterScan:
                 after = self._passports([done.node for done in passes])
                 for done, now in zip(passes, after, strict=True):
                     settled |= now is not None and self._scan.ended(done, now)
-            fruitless = 0 if settled else fruitless + 1
-            if fruitless > _ROUNDS:
+            if settled:
+                fruitless, since = 0, monotonic()
+            fruitless += 1
+            patience = self._client._limits.in_force().deadline  # noqa: SLF001
+            if fruitless > _ROUNDS and monotonic() - since > patience:
                 msg = "the slots keep moving: scan again when the cluster has come to rest"
                 raise DeadlineExceededError(msg, command="SCAN")
             if self._scan.visits(self._topology()):
-                self._map.helper.rest(_PAUSE if fruitless else 0)
+                self._map.helper.rest(0 if settled else _PAUSE)
                 self._map.refresh(())
 
     def _topology(self) -> Topology:
@@ -100,6 +103,8 @@ class ClusterScan:
 
     def _passports(self, nodes: Sequence[Node]) -> list[Passport | None]:
         """Return what each node says of itself; None for one that is not there any more."""
+        if not nodes:
+            return []
         told = self._ask(nodes, [("CLUSTER NODES",)] * len(nodes), decode=False)
         runs = self._ask(nodes, [("INFO", "server")] * len(nodes), decode=False)
         return [self._passport(*one) for one in zip(nodes, told, runs, strict=True)]
