@@ -5,7 +5,7 @@
         ├── ConfigurationError (+ ValueError)   a URL or an option is wrong; nothing was opened
         ├── InvalidArgumentError (+ redis.DataError)    a call is wrong; nothing was sent
         │   ├── UnsupportedCommandError         names the right API
-        │   └── CrossSlotError (+ redis.exceptions.ClusterCrossSlotError)
+        │   └── CrossSlotError (+ redis.exceptions.ClusterCrossSlotError, RedisClusterException)
         ├── ReplyDecodeError (+ redis.InvalidResponse, ValueError)  a reply is not text
         ├── PartialError                        a split call succeeded for some keys (`outcomes`)
         ├── DeadlineExceededError (+ redis.TimeoutError)
@@ -104,7 +104,7 @@ class UnsupportedCommandError(InvalidArgumentError):
     """It would change the state of a shared connection; the message names the right API."""
 
 
-class CrossSlotError(InvalidArgumentError, base.ClusterCrossSlotError):
+class CrossSlotError(InvalidArgumentError, base.ClusterCrossSlotError, base.RedisClusterException):
     """The keys live in several slots and the command cannot be split; use a {hash tag}."""
 
 
