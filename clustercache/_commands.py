@@ -7,11 +7,13 @@ their arguments than the whole trip through this client takes.
 
 from __future__ import annotations
 
+import random
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from redis._parsers.base import BaseParser
 from redis._parsers.encoders import Encoder
+from redis._parsers.helpers import bool_ok
 from redis._parsers.response_callbacks import get_response_callbacks
 from redis.client import EMPTY_RESPONSE, NEVER_DECODE
 from redis.cluster import (
@@ -28,7 +30,7 @@ from redis.lock import Lock as RedisLock
 from clustercache._core.commands import Merge
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
     from clustercache._core.wire import ServerError
     from clustercache.config import ClusterConfig
@@ -61,6 +63,8 @@ def callbacks_for(config: ClusterConfig) -> dict[str, Callable[..., Any]]:
     callbacks["CLUSTER SLOTS"] = parse_cluster_slots
     callbacks["CLUSTER SHARDS"] = shards
     callbacks["CLUSTER MYSHARDID"] = parse_cluster_myshardid
+    # redis-py's cluster client gives a bool here, too; its others do without a callback.
+    callbacks.setdefault("CLIENT UNPAUSE", bool_ok)
     return {name.upper(): callback for name, callback in callbacks.items()}
 
 
@@ -82,28 +86,36 @@ def merge_nodes(merge: Merge, replies: Mapping[str, Any]) -> Any:
 
     Where there is no way to merge them, the result is the mapping itself.
     """
+    if merge is Merge.CURSORS:
+        cursors = {name: cursor for name, (cursor, _) in replies.items()}
+        return cursors, [key for _, keys in replies.values() for key in keys]
     values = list(replies.values())
-    if len(values) == 1 and merge is not Merge.CURSORS:
+    if len(values) == 1:
         return values[0]
-    match merge:
-        case Merge.ALL | Merge.ONE:
-            return all(values) if all(isinstance(v, bool) for v in values) else values[-1]
-        case Merge.SUM:
-            return sum(values)
-        case Merge.AND:
-            return [all(column) for column in zip(*values, strict=True)]
-        case Merge.UNION:
-            return list(dict.fromkeys(item for value in values for item in value))
-        case Merge.COUNTS:
-            totals: Counter[Any] = Counter()
-            for value in values:
-                totals.update(dict(value))
-            return list(totals.items())
-        case Merge.CURSORS:
-            cursors = {name: cursor for name, (cursor, _) in replies.items()}
-            return cursors, [key for _, keys in values for key in keys]
-        case Merge.NONE:
-            return dict(replies)
+    one_from = _MERGES.get(merge)
+    return dict(replies) if one_from is None else one_from(values)
+
+
+def _sum_of_counts(values: Sequence[Any]) -> list[tuple[Any, int]]:
+    totals: Counter[Any] = Counter()
+    for value in values:
+        totals.update(dict(value))
+    return list(totals.items())
+
+
+def _judged(judge: Callable[[Sequence[Any]], bool], values: Sequence[Any]) -> Any:
+    return judge(values) if all(isinstance(v, bool) for v in values) else values[-1]
+
+
+_MERGES: dict[Merge, Callable[[Sequence[Any]], Any]] = {
+    Merge.ALL: lambda values: _judged(all, values),
+    Merge.ONE: lambda values: _judged(any, values),
+    Merge.PICK: lambda values: random.choice([v for v in values if v is not None] or [None]),  # noqa: S311
+    Merge.SUM: sum,
+    Merge.AND: lambda values: [all(column) for column in zip(*values, strict=True)],
+    Merge.UNION: lambda values: list(dict.fromkeys(item for value in values for item in value)),
+    Merge.COUNTS: _sum_of_counts,
+}
 
 
 class Commands(RedisClusterCommands):

@@ -200,7 +200,8 @@ class Queue(Commands):
         command = Command(args, self._limits.in_force(), monotonic(), decode=True)
         parts = self._parts_of(command)
         everywhere = command.spec.route in {Route.PRIMARIES, Route.NODES}
-        if "target_nodes" in options or (everywhere and parts[0][0] == NO_SLOT):
+        aimed = not {"target", "target_nodes"}.isdisjoint(options)
+        if aimed or (everywhere and parts[0][0] == NO_SLOT):
             msg = "it goes to several nodes: call it on the client instead of in a pipeline"
             raise UnsupportedCommandError(msg, command=command.spec.name)
         data = command.packed(parts)

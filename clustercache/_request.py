@@ -222,12 +222,13 @@ class Exchange:
         pieces: The wire data; each piece has a reply of its own.
         slot: Whose owner it is for; None is any primary.
         target: The node it is for, whatever the map says.
+        via: Who answered in the end, where that was not left to the map (after an ASK).
         command: Its limits and its deadline.
         call: What `decide()` is told.
         keeps: Whether the connection is kept, as `lease`, where there is a reply.
     """
 
-    __slots__ = ("call", "command", "lease", "name", "pieces", "slot", "target")
+    __slots__ = ("call", "command", "lease", "name", "pieces", "slot", "target", "via")
     keeps = False
 
     def __init__(
@@ -254,6 +255,7 @@ class Exchange:
         self.pieces = pieces
         self.slot = slot
         self.target: Address | None = None
+        self.via: Address | None = None
         self.command = terms
         self.call = decisions.Call(safety, terms.limits.retry.resend, splittable)
         self.lease: Lease | None = None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from typing import TYPE_CHECKING, Any
 
 from clustercache._core.address import Address
@@ -41,19 +42,21 @@ def addresses_of(
     if isinstance(targets, str) and targets in _FLAGS:
         others: list[tuple[Address, int | None]] = [(address, None) for address in replicas]
         groups = {"primaries": primaries, "replicas": others, "all": [*primaries, *others]}
+        if targets == "random":
+            return [random.choice(_some(groups["all"]))]  # noqa: S311 - no secret
         return _some(groups.get(targets, primaries[:1]))
     known = topology.nodes if topology else {}
     chosen = [_address(target) for target in _listed(targets)]
     for address in chosen:
         if address not in known:
-            msg = f"target_nodes names {address}, which is not a node of this cluster"
+            msg = f"target names {address}, which is not a node of this cluster"
             raise InvalidArgumentError(msg)
     return _some([(address, slots.get(address)) for address in chosen])
 
 
 def _some(nodes: list[tuple[Address, int | None]]) -> list[tuple[Address, int | None]]:
     if not nodes:
-        msg = "no node of this cluster is meant by target_nodes"
+        msg = "no node of this cluster is meant by target"
         raise InvalidArgumentError(msg)
     return nodes
 
@@ -73,5 +76,5 @@ def _address(target: Any) -> Address:
             return Address(*target)
         return Address(target.host, int(target.port))
     except (AttributeError, TypeError, ValueError):
-        msg = "target_nodes must be a flag, a node, 'host:port', or a list of nodes"
+        msg = "target must be a flag, a node, 'host:port', or a list of nodes"
         raise InvalidArgumentError(msg) from None

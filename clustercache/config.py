@@ -294,7 +294,9 @@ def build(options: Mapping[str, Any], seeds: tuple[Address, ...]) -> ClusterConf
         _refuse("ssl must be True or False")
     for name, value in options.items():
         short = _TLS_NAMES.get(name, name.removeprefix("ssl_"))
-        if name in _FIELDS:
+        if name == "protocol" and value in {"2", "3"}:
+            fields[name] = int(value)  # redis-py takes it as text, too
+        elif name in _FIELDS:
             fields[name] = value
         elif name.startswith("ssl_") and short in _TLS_FIELDS:
             tls[short] = str(value) if short == "cert_reqs" else value

@@ -5,7 +5,7 @@
         ├── ConfigurationError (+ ValueError)   a URL, an option, or the database is wrong
         ├── InvalidArgumentError (+ redis.DataError)    a call is wrong; nothing was sent
         │   ├── UnsupportedCommandError         names the right API
-        │   └── CrossSlotError (+ redis.exceptions.ClusterCrossSlotError)
+        │   └── CrossSlotError (+ redis.exceptions.ClusterCrossSlotError, RedisClusterException)
         ├── ReplyDecodeError (+ redis.InvalidResponse, ValueError)  a reply is not text
         ├── PartialError                        a split call succeeded for some keys (`outcomes`)
         ├── DeadlineExceededError (+ redis.TimeoutError)

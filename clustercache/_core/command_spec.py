@@ -49,12 +49,13 @@ class Split(enum.Enum):
 
 
 class Merge(enum.Enum):
-    """Say how the replies of several nodes become one (Route.PRIMARIES and Route.NODES)."""
+    """Say how the replies of several nodes become one."""
 
     NONE = "none"  # not at all: one result for each node
     CURSORS = "cursors"  # SCAN: each node's cursor is its own, the keys are one list
     ALL = "all"  # all nodes must succeed; they reply alike
     ONE = "one"  # one success is enough: the script to kill runs on one node only
+    PICK = "pick"  # any of those that are not null
     SUM = "sum"  # add the numbers
     AND = "and"  # element by element, true if true everywhere
     UNION = "union"  # one list without duplicates

@@ -9,7 +9,7 @@ import os
 import weakref
 from functools import partial
 from time import monotonic
-from typing import TYPE_CHECKING, Any, Literal, Self
+from typing import TYPE_CHECKING, Any, Literal, Self, cast
 
 from clustercache import config as configuration
 from clustercache._commands import (
@@ -29,6 +29,7 @@ from clustercache._core.slots import encode, key_slot
 from clustercache._core.wire import ServerError
 from clustercache._direct import DIRECT
 from clustercache._limits import LimitScope
+from clustercache._nodes import NodeAccess
 from clustercache._request import NO_SLOT, Command, Failed, Request, merged
 from clustercache._sync.batches import Batches
 from clustercache._sync.blocking import Blocking
@@ -40,6 +41,7 @@ from clustercache._sync.pool import STALE_AFTER, Stale
 from clustercache._sync.reads import DirectReads, Reads, merged_stats
 from clustercache._sync.recipes import Recipes
 from clustercache._sync.renewal import follow, renew_all
+from clustercache._sync.scan import ScanAccess
 from clustercache._sync.subscriber import disconnect_all
 from clustercache._targets import addresses_of
 from clustercache.config import RetryPolicy
@@ -54,16 +56,17 @@ if TYPE_CHECKING:
 
     from clustercache._core.commands import CommandSpec
     from clustercache._core.routing import Part
+    from clustercache._core.topology import Topology
     from clustercache._sync.connection import Connection
     from clustercache._sync.executor import First
     from clustercache._sync.pool import Pool
     from clustercache.config import ClusterConfig
 
-_SPECIAL = frozenset({"target_nodes", EMPTY_RESPONSE, NEVER_DECODE, REPEATABLE})
+_SPECIAL = frozenset({"target_nodes", "target", EMPTY_RESPONSE, NEVER_DECODE, REPEATABLE})
 _NOT_FOR_CALLBACKS = _SPECIAL | {"keys"}
 
 
-class Cluster(Recipes, Commands):
+class Cluster(Recipes, NodeAccess, ScanAccess, Commands):
     """A client of a Redis or Valkey Cluster, for any number of threads.
 
     Every command method of redis-py, with its results. Keys go to their slot's primary; redirects,
@@ -135,9 +138,9 @@ class Cluster(Recipes, Commands):
 
         Args:
             args: The command's name and arguments: bytes, str, int or float.
-            options: ``target_nodes`` as in redis-py, and what its reply callbacks take;
-                ``repeatable=True`` for a call, of a script say, that may be sent again when its
-                reply was lost.
+            options: ``target`` (``target_nodes`` in redis-py): "primaries", "replicas", "all",
+                "random", a node or several; ``repeatable=True`` for a call, of a script say, that
+                may be sent again when its reply was lost; and what redis-py's reply callbacks take.
 
         Raises:
             redis.RedisError: See `clustercache.exceptions`.
@@ -209,9 +212,9 @@ class Cluster(Recipes, Commands):
             limits = limits.repeating()
         command = Command(args, limits, monotonic(), decode=decode, may_block=True)
         parts = self._map.parts_of(command)
-        targets = options.get("target_nodes")
+        targets = options.get("target_nodes", options.get("target"))
         if targets is not None and (len(parts) > 1 or command.wait is not None):
-            msg = "target_nodes is for commands without keys: these go to the owners of their slots"
+            msg = "target is for commands without keys: these go to the owners of their slots"
             raise InvalidArgumentError(msg, command=command.spec.name)
         everywhere = command.spec.route in {Route.PRIMARIES, Route.NODES}
         if targets is not None or (everywhere and parts[0][0] == NO_SLOT):
@@ -246,12 +249,14 @@ class Cluster(Recipes, Commands):
         names = [str(address) for address, _ in nodes]
         aims = [address if slot is None else None for address, slot in nodes]
         replies, errors = self._batches.run(command, copies, aims)
-        if spec.merge is Merge.ONE and len(errors) < len(replies):
-            return next(reply for reply in replies if not isinstance(reply, Exception))
-        if errors:
+        if errors and (spec.merge is not Merge.ONE or len(errors) == len(replies)):
             raise errors[0]
-        results = [self._result(spec, reply, options) for reply in replies]
-        return merge_nodes(spec.merge, dict(zip(names, results, strict=True)))
+        results = {
+            name: self._result(spec, reply, options)
+            for name, reply in zip(names, replies, strict=True)
+            if not isinstance(reply, Exception)
+        }
+        return merge_nodes(spec.merge, results)
 
     def _result(self, spec: CommandSpec, reply: Any, options: dict[str, Any]) -> Any:
         callback = self._callbacks.get(spec.name)
@@ -322,6 +327,11 @@ class Cluster(Recipes, Commands):
     def get_connection_kwargs(self) -> dict[str, Any]:
         """Return what redis-py's methods ask of a connection."""
         return {"decode_responses": self.config.decode_responses}
+
+    def _topology(self) -> Topology:
+        """Return the snapshot in force, learning it if need be."""
+        self._map.ensure(monotonic() + self._limits.in_force().deadline)
+        return cast("Topology", self._map.topology)
 
     def keyslot(self, key: Any) -> int:
         """Return the slot (0 to 16383) of a key."""

@@ -56,6 +56,7 @@ class Executor:
                 started = monotonic()
                 outcome = self._attempt(request, target, asking=asking)
                 if type(outcome) is not Failed:
+                    request.via = target
                     return outcome
             decision = decisions.decide(
                 outcome.event, request.call, history, backoff=backoff, jitter=jitter()

@@ -169,7 +169,7 @@ def test_a_bad_url_is_refused_before_anything_is_opened(url):
         {"db": "1"},
         {"db": -1},
         {"protocol": 1},
-        {"protocol": "3"},
+        {"protocol": "4"},
         {"ssl_ca_certs": "/ca.pem"},
         {"ssl": True, "ssl_ca_certs": "/does/not/exist.pem"},
         {"ssl": True, "ssl_ca_data": "no PEM"},
@@ -330,3 +330,7 @@ def test_a_sentinel_url_that_cannot_be_meant_is_refused(url, options):
 def test_the_sentinels_password_is_never_shown():
     config = from_url("redis+sentinel://h/m", sentinel_password=SECRET)
     assert SECRET not in repr(config)
+
+
+def test_a_protocol_may_be_text_as_in_redis_py():
+    assert from_url("redis://h", protocol="2").protocol == 2

@@ -53,7 +53,7 @@ def test_except_redis_error_catches_it(cls):
         ("ConfigurationError", (ValueError,)),
         ("InvalidArgumentError", (redis.DataError,)),
         ("UnsupportedCommandError", (exceptions.InvalidArgumentError,)),
-        ("CrossSlotError", (redis.exceptions.ClusterCrossSlotError, redis.DataError)),
+        ("CrossSlotError", (redis.exceptions.RedisClusterException, redis.DataError)),
         ("DeadlineExceededError", (redis.TimeoutError,)),
         ("OutcomeUnknownError", (DeadlineExceededError, redis.ConnectionError)),
         ("PoolTimeoutError", (redis.TimeoutError,)),

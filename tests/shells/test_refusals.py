@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 import redis
 
-from clustercache import Cluster
+from clustercache import Cluster, ClusterConfig
 from clustercache._core.commands import COMMANDS
 from clustercache.exceptions import (
     ConfigurationError,
@@ -75,6 +77,14 @@ def test_what_changes_a_connections_state_is_refused_with_the_api_named(name, re
         error = refused(UnsupportedCommandError, lambda r, args=args: r.execute_command(*args))
         assert REFUSED[name] in str(error)
         assert error.command == name
+
+
+@pytest.mark.parametrize("text", sorted(set(REFUSED.values())))
+def test_what_a_refusal_names_is_there(text):
+    for method in re.findall(r"Cluster\.(\w+)", text):
+        assert callable(getattr(Cluster, method))
+    for option in re.findall(r"(\w+)= ", text):
+        assert option in ClusterConfig.__dataclass_fields__
 
 
 @pytest.mark.parametrize("client", ["warm"], indirect=True)

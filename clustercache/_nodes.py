@@ -1,0 +1,166 @@
+"""The nodes that a client knows, by redis-py's names for asking. Both shells use it."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from redis.exceptions import SlotNotCoveredError
+
+from clustercache._commands import Commands
+from clustercache._core.address import Address
+from clustercache.exceptions import UnsupportedCommandError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from clustercache._core.topology import Node, Shard, Topology
+
+PRIMARY = "primary"
+REPLICA = "replica"
+
+
+@dataclass(frozen=True, slots=True)
+class ClusterNode:
+    """A node as it was when it was asked for; two are equal if their addresses are.
+
+    Attributes:
+        host: As the cluster tells it.
+        port: Likewise.
+        server_type: "primary" or "replica".
+        redis_connection: All commands, sent to this node.
+    """
+
+    host: str
+    port: int
+    server_type: str = field(compare=False)
+    redis_connection: NodeCommands = field(compare=False, repr=False)
+
+    @property
+    def name(self) -> str:
+        """Its address as "host:port": what results of several nodes are listed by, too."""
+        return str(Address(self.host, self.port))
+
+
+class NodeCommands(Commands):
+    """All commands, sent to one node: `Cluster` with ``target=`` given."""
+
+    def __init__(self, client: Any, address: Address) -> None:
+        """Send through `client`, whose connections are used."""
+        self._client = client
+        self._address = address
+        self.encoder = client.encoder
+
+    def execute_command(self, *args: Any, **options: Any) -> Any:
+        """Send a command to the node and return its result; a key's own node may redirect it."""
+        return self._client.execute_command(*args, **{**options, "target_nodes": self._address})
+
+    def scan_iter(self, *args: Any, **options: Any) -> Iterator[Any]:
+        """Iterate over the keys of this node, as it is."""
+        found: Iterator[Any] = self._client.scan_iter(*args, **options, target=self._address)
+        return found
+
+    def get_encoder(self) -> Any:
+        """Return redis-py's encoder, for its scripts."""
+        return self.encoder
+
+    def get_connection_kwargs(self) -> dict[str, Any]:
+        """Return what redis-py's methods ask of a connection."""
+        given: dict[str, Any] = self._client.get_connection_kwargs()
+        return given
+
+
+class NodeAccess:
+    """What redis-py's cluster client tells of its nodes; the topology is learned if need be."""
+
+    PRIMARIES = "primaries"
+    REPLICAS = "replicas"
+    ALL_NODES = "all"
+    RANDOM = "random"
+    DEFAULT_NODE = "default-node"
+
+    def _topology(self) -> Topology:
+        """Return the snapshot in force."""
+        raise NotImplementedError
+
+    def get_nodes(self) -> list[ClusterNode]:
+        """Return all nodes, primaries first."""
+        return [*self.get_primaries(), *self.get_replicas()]
+
+    def get_primaries(self) -> list[ClusterNode]:
+        """Return the primaries."""
+        return [self._described(s.primary, PRIMARY) for s in _owners(self._topology())]
+
+    def get_replicas(self) -> list[ClusterNode]:
+        """Return the replicas, those of one primary side by side."""
+        shards = _owners(self._topology())
+        return [self._described(node, REPLICA) for s in shards for node in s.replicas]
+
+    def get_default_node(self) -> ClusterNode:
+        """Return the node that a command goes to which could go to any: the first primary."""
+        return self.get_primaries()[0]
+
+    def get_random_node(self) -> ClusterNode:
+        """Return any node."""
+        return random.choice(self.get_nodes())  # noqa: S311 - no secret
+
+    def get_random_primary_node(self) -> ClusterNode:
+        """Return any primary."""
+        return random.choice(self.get_primaries())  # noqa: S311
+
+    def get_node(
+        self, host: str | None = None, port: int | None = None, node_name: str | None = None
+    ) -> ClusterNode | None:
+        """Return a node by its host and port or by its name, or None if it is not there.
+
+        Args:
+            host: As the cluster tells it, or "localhost".
+            port: Likewise.
+            node_name: "host:port" instead of both.
+        """
+        local = "127.0.0.1" if host == "localhost" else host
+        name = node_name or str(Address(local or "", port or 0))
+        return next((node for node in self.get_nodes() if node.name == name), None)
+
+    def get_node_from_key(self, key: Any, replica: bool = False) -> ClusterNode | None:  # noqa: FBT001, FBT002 - redis-py's
+        """Return the primary of a key's slot, or its first replica (None if there is none).
+
+        Raises:
+            redis.exceptions.SlotNotCoveredError: No node owns the slot.
+        """
+        slot = self.keyslot(key)
+        shard = self._topology().slots[slot]
+        if shard is None:
+            msg = f"no node owns slot {slot}: bring its primary back, or give the slot to another"
+            raise SlotNotCoveredError(msg)
+        if not replica:
+            return self._described(shard.primary, PRIMARY)
+        return self._described(shard.replicas[0], REPLICA) if shard.replicas else None
+
+    def get_redis_connection(self, node: Any) -> NodeCommands:
+        """Return all commands, sent to one node."""
+        return NodeCommands(self, Address(node.host, int(node.port)))
+
+    def keyslot(self, key: Any) -> int:
+        """Return the slot (0 to 16383) of a key."""
+        raise NotImplementedError
+
+    def monitor(self, target_node: Any = None) -> NoReturn:
+        """Refuse: a monitored connection is nobody else's.
+
+        Raises:
+            UnsupportedCommandError: Says what to use.
+        """
+        del target_node
+        msg = "use redis.Redis(host, port).monitor() on a node of get_nodes(), a connection apart"
+        raise UnsupportedCommandError(msg, command="MONITOR")
+
+    def _described(self, node: Node, kind: str) -> ClusterNode:
+        host, port = node.address
+        return ClusterNode(host, port, kind, NodeCommands(self, node.address))
+
+
+def _owners(topology: Topology) -> list[Shard]:
+    """Return the shards that own slots, in the order of their first slots."""
+    return [shard for shard in dict.fromkeys(topology.slots) if shard is not None]
