@@ -17,6 +17,7 @@ from clustercache.exceptions import (
     OvertakenError,
     PoolTimeoutError,
     ReplyDecodeError,
+    ReplyTooLargeError,
     ShardUnavailableError,
     UntrustedError,
 )
@@ -61,6 +62,10 @@ _KINDS: dict[Verb, tuple[type[ClusterCacheError], str]] = {
     Verb.RAISE_UNKNOWN: (
         OutcomeUnknownError,
         "sent, and the reply was lost: it may have been applied, so look before you repeat it",
+    ),
+    Verb.RAISE_TOO_LARGE: (
+        ReplyTooLargeError,
+        "the reply is larger than max_reply_bytes: ask for less at a time, or raise it",
     ),
     Verb.RAISE_DEADLINE: (
         DeadlineExceededError,

@@ -116,6 +116,7 @@ class ClusterConfig:
         deadline: Seconds that one call may take, with all redirects, retries and waits.
         max_connections: Connections per node.
         max_waiting: Calls that may wait for one sick shard; further ones fail at once.
+        max_reply_bytes: The largest reply that is read, give or take 64 KiB; None reads any.
         socket_keepalive: Whether TCP keep-alive probes are on.
         retry: What is sent again when a reply was lost.
         read_from: Which nodes may answer reads; the primary alone unless told otherwise.
@@ -144,6 +145,7 @@ class ClusterConfig:
     deadline: float = 10.0
     max_connections: int = 64
     max_waiting: int = 128
+    max_reply_bytes: int | None = None
     socket_keepalive: bool = True
     retry: RetryPolicy = RetryPolicy()
     read_from: ReadFrom = ReadFrom.PRIMARY
@@ -160,6 +162,7 @@ class ClusterConfig:
                 _refuse(f"{name} must be True or False")
         for name, least in (("max_connections", 1), ("max_waiting", 1), ("db", 0)):
             _check_whole(name, getattr(self, name), least)
+        _check_whole("max_reply_bytes", self.max_reply_bytes or 65536, 65536)
         if self.protocol not in {None, 2, 3}:
             _refuse(f"protocol must be 2 or 3, not {self.protocol!r}")
         try:
@@ -250,7 +253,9 @@ _FIELDS = {f.name for f in dataclasses.fields(ClusterConfig)} - {"seeds", "tls"}
 # redis-py's spelling of a TLS option is "ssl_" and our field, but for these.
 _TLS_NAMES = {"ssl_min_version": "min_version", "ssl_server_name": "server_name"}
 _URL_NUMBERS = {"socket_timeout": float, "socket_connect_timeout": float, "deadline": float}
-_URL_INTEGERS = {"max_connections", "max_waiting", "db", "protocol", "ssl_min_version"}
+_URL_INTEGERS = {"max_connections", "max_waiting", "db", "protocol", "ssl_min_version"} | {
+    "max_reply_bytes",
+}
 _URL_FLAGS = {"decode_responses", "legacy_responses", "socket_keepalive", "ssl_check_hostname"}
 _URL_TEXTS = {"username", "password", "client_name", "encoding", "encoding_errors"} | {
     "sentinel_username",

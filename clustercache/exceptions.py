@@ -7,6 +7,7 @@
         │   ├── UnsupportedCommandError         names the right API
         │   └── CrossSlotError (+ redis.exceptions.ClusterCrossSlotError, RedisClusterException)
         ├── ReplyDecodeError (+ redis.InvalidResponse, ValueError)  a reply is not text
+        ├── ReplyTooLargeError (+ redis.ConnectionError)    it is larger than max_reply_bytes
         ├── PartialError                        a split call succeeded for some keys (`outcomes`)
         ├── DeadlineExceededError (+ redis.TimeoutError)
         │   └── OutcomeUnknownError (+ redis.ConnectionError)   it may have been applied: look first
@@ -50,6 +51,7 @@ __all__ = [
     "PlanError",
     "PoolTimeoutError",
     "ReplyDecodeError",
+    "ReplyTooLargeError",
     "ShardUnavailableError",
     "UnsupportedCommandError",
     "UntrustedError",
@@ -164,6 +166,10 @@ class ClosedError(ClusterCacheError, base.ConnectionError):
 
 class ReplyDecodeError(ClusterCacheError, base.InvalidResponse, ValueError):
     """A reply is not text in the client's encoding; its bytes are not part of the error."""
+
+
+class ReplyTooLargeError(ClusterCacheError, base.ConnectionError):
+    """A reply is larger than `max_reply_bytes`: it was not read to its end."""
 
 
 class PartialError(ClusterCacheError):

@@ -19,14 +19,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from clustercache._core import decisions
-from clustercache._core.decisions import Attempt, Call, Decision, Event, Trouble, Verb
+from clustercache._core.decisions import Attempt, Call, Decision, Event, Verb
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
     from clustercache._core.address import Address
-
-_OUTSTANDING = {Trouble.NO_REPLY, Trouble.EXPIRED_UNANSWERED}
 
 
 class Unit:
@@ -74,7 +72,7 @@ class Unit:
     @property
     def may_be_executed(self) -> bool:
         """Whether it was executed, or may have been; asked of what is done."""
-        lost = self.event is not None and self.event.trouble in _OUTSTANDING
+        lost = self.event is not None and self.event.trouble in decisions.OUTSTANDING
         return self.verdict in {None, Verb.RAISE_REPLY} or lost
 
 
@@ -139,7 +137,7 @@ class Batch:
                 if unit.may_be_executed:
                     executed.update(unit.keys)
                 continue
-            lost = any(attempt.event.trouble in _OUTSTANDING for attempt in unit.history)
+            lost = any(attempt.event.trouble in decisions.OUTSTANDING for attempt in unit.history)
             overtaken = executed if lost else executed | lost_behind
             if not overtaken.isdisjoint(unit.keys):
                 unit.done = True

@@ -52,6 +52,8 @@ class Trouble(Enum):
     """The write did not complete: the server cannot have executed it."""
     NO_REPLY = auto()
     """Sent, and the connection was lost before the whole reply."""
+    TOO_LARGE = auto()
+    """The reply is larger than the client was told to take."""
     EXPIRED = auto()
     """The deadline passed while nothing was outstanding."""
     EXPIRED_UNANSWERED = auto()
@@ -81,6 +83,7 @@ class Verb(Enum):
     RAISE_POOL_FULL = auto()
     RAISE_CROWDED = auto()
     RAISE_CLOSED = auto()
+    RAISE_TOO_LARGE = auto()
     RAISE_UNKNOWN = auto()
     """Raise OutcomeUnknownError: it may have been applied."""
 
@@ -293,6 +296,7 @@ _TABLE: dict[Trouble, Callable[[Situation], Decision]] = {
     Trouble.UNREACHABLE: _unreachable,
     Trouble.BROKEN_OFF: _broken_off,
     Trouble.NO_REPLY: _no_reply,
+    Trouble.TOO_LARGE: _always(Verb.RAISE_TOO_LARGE),
     Trouble.EXPIRED: _expired,
     Trouble.EXPIRED_UNANSWERED: _expired,
     Trouble.POOL_FULL: _always(Verb.RAISE_POOL_FULL),
@@ -302,10 +306,14 @@ _TABLE: dict[Trouble, Callable[[Situation], Decision]] = {
 }
 
 
+OUTSTANDING = frozenset({Trouble.NO_REPLY, Trouble.EXPIRED_UNANSWERED, Trouble.TOO_LARGE})
+"""What a command may end in that was sent, so that it may have been executed."""
+
+
 def may_be_applied(event: Event | None, call: Call, history: Sequence[Attempt]) -> bool:
     """Tell whether the command may have been executed although no reply came."""
     events = [attempt.event for attempt in history] + ([event] if event else [])
-    sent = any(one.trouble in {Trouble.NO_REPLY, Trouble.EXPIRED_UNANSWERED} for one in events)
+    sent = any(one.trouble in OUTSTANDING for one in events)
     return sent and call.safety is not Safety.READ
 
 

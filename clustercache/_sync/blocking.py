@@ -161,8 +161,8 @@ class Vigil(Share):
         try:
             connection.set_patience(max(min(patience, deadline - monotonic()), 0.001))
             self.outcomes.append(connection.read(deadline, decode=decode))
-        except NoReply:
-            self._lost()
+        except NoReply as error:
+            self._lost(error)
         except Silent:
             return False
         return True

@@ -8,6 +8,7 @@ for ever; and TLS or a patched socket module, where SO_RCVTIMEO is not obeyed.
 
 from __future__ import annotations
 
+import math
 import os
 import select
 import socket
@@ -21,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 from clustercache._core import wire
 from clustercache._core.wire import INCOMPLETE, ServerError
 from clustercache._sync.dial import connect, tune
-from clustercache._sync.events import NoReply, NotSent, Refused, Silent
+from clustercache._sync.events import NoReply, NotSent, Refused, Silent, TooLarge
 from clustercache._trust import untrusted
 
 if TYPE_CHECKING:
@@ -56,6 +57,7 @@ class Connection:
     __slots__ = (
         "__weakref__",
         "_decodes",
+        "_largest",
         "_patience_ms",
         "_poll_in",
         "_polls",
@@ -100,6 +102,7 @@ class Connection:
         self.closed = False
         self.leased = True
         self._decodes = config.decode_responses
+        self._largest = config.max_reply_bytes or math.inf
         encoding = config.encoding if config.decode_responses else None
         self._reader = wire.new_reader(encoding, config.encoding_errors, broken=NoReply)
         self._sock = sock or self._reach(limit)
@@ -233,26 +236,28 @@ class Connection:
     def _whole(self, reply: Any, deadline: float, *, decode: bool = True) -> Any:
         """Return `reply` once it is one: read on while it is half of one, or a push."""
         gets = self._gets(decode=decode)
-        late = False
+        late, size = False, 0
         while reply is INCOMPLETE or type(reply) is wire.Push:
             # What follows a push may have come together with it.
             if reply is INCOMPLETE:
                 if late and monotonic() > deadline:
                     raise Silent(_PATIENCE_ENDED)
-                self.receive()
+                size += self.receive()
+                if size > self._largest:
+                    raise TooLarge
                 late = True
             reply = gets()
         return reply
 
-    def receive(self, *, ready: bool = False) -> None:
-        """Feed the reader with what has come (`ready`), or comes within `patience`."""
+    def receive(self, *, ready: bool = False) -> int:
+        """Feed the reader with what has come (`ready`) or comes in time; return how many bytes."""
         try:
             if not (ready or self._polls) and _thread() == _main_thread:
                 self._wait_readable()
             data = self._sock.recv(_READ_SIZE)
             if data:
                 self._reader.feed(data)
-                return
+                return len(data)
         except (BlockingIOError, TimeoutError) as error:
             raise Silent(_PATIENCE_ENDED) from error
         except OSError as error:
@@ -278,18 +283,22 @@ class Connection:
             decode: False gives strings as bytes.
             ready: Whether something is there to be read.
         """
-        gets, late = self._gets(decode=decode), False
+        gets, late, size = self._gets(decode=decode), False, 0
         while len(replies) < count:
             if self._reader.has_data():
                 came = [gets() for _ in range(count - len(replies))]
                 if came[-1] is INCOMPLETE:
                     del came[came.index(INCOMPLETE) :]
+                if came:
+                    size = 0
                 replies += [reply for reply in came if type(reply) is not wire.Push]
                 if len(replies) == count:
                     return
             if late and monotonic() > deadline:
                 raise Silent(_PATIENCE_ENDED)
-            self.receive(ready=ready and not late)
+            size += self.receive(ready=ready and not late)
+            if size > self._largest:
+                raise TooLarge
             late = True
 
     def _gets(self, *, decode: bool) -> Callable[[], Any]:

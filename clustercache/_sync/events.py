@@ -24,6 +24,10 @@ class NoReply(Exception):  # noqa: N818
     """The command was sent and the connection was lost before the whole reply came."""
 
 
+class TooLarge(NoReply):
+    """The reply is larger than a caller wants to keep in memory; the rest of it was not read."""
+
+
 class Silent(Exception):  # noqa: N818
     """Nothing came for `patience` seconds. The connection is still in step: read again or close."""
 

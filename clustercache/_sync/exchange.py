@@ -15,7 +15,7 @@ from clustercache._core import decisions
 from clustercache._core.decisions import Event, Trouble
 from clustercache._core.wire import ServerError
 from clustercache._request import Failed
-from clustercache._sync.events import NoReply, NotSent, Refused, Silent
+from clustercache._sync.events import NoReply, NotSent, Refused, Silent, TooLarge
 from clustercache._sync.pool import PoolFull, Retired
 
 if TYPE_CHECKING:
@@ -131,7 +131,7 @@ class Share:
         if isinstance(trouble, NotSent):
             self._give_up(Trouble.BROKEN_OFF)
         elif isinstance(trouble, NoReply):
-            self._lost()
+            self._lost(trouble)
         else:
             self._was_silent(cluster_map, deadline, cluster_map.config.patience)
 
@@ -165,12 +165,15 @@ class Share:
             connection.read_many(
                 len(self.data), deadline, self.outcomes, decode=decode, ready=ready
             )
-        except NoReply:
-            self._lost()
+        except NoReply as error:
+            self._lost(error)
         except Silent:
             self._was_silent(cluster_map, deadline, left)
 
-    def _lost(self) -> None:
+    def _lost(self, error: NoReply) -> None:
+        if isinstance(error, TooLarge):
+            self._give_up(Trouble.TOO_LARGE)
+            return
         # What is idle was cut off, too: nothing more is to be lost on it.
         self._leases.flush()
         self._give_up(Trouble.NO_REPLY)

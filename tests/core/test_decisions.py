@@ -180,6 +180,11 @@ TABLE = {
         {"safety": NEVER},
         Decision(Verb.RAISE_REPLY),
     ),
+    "a reply that is too large is not asked for again": (
+        (Event(Trouble.TOO_LARGE, A),),
+        {},
+        Decision(Verb.RAISE_TOO_LARGE),
+    ),
     "a full pool is not a sick node": (
         (Event(Trouble.POOL_FULL, A),),
         {},

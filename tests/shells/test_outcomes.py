@@ -15,12 +15,14 @@ from clustercache.exceptions import (
     OutcomeUnknownError,
     PartialError,
     ReplyDecodeError,
+    ReplyTooLargeError,
 )
 from clustercache.testing import (
     FakeCluster,
     close_before_reply,
     delay,
     error,
+    raw,
     silence,
     simple,
 )
@@ -105,6 +107,23 @@ def test_a_reply_that_is_not_text_names_the_place_and_never_the_value(fake, keys
         assert SECRET not in repr((caught.value, caught.value.__context__))
         assert decoding.mget("foo", "foo") == ["1", "1"]
         assert sum(one["in_flight"] for one in decoding.stats()["nodes"].values()) == 0
+
+
+@pytest.mark.parametrize("keys", [("bar",), ("bar", "foo")], ids=["direct", "split"])
+def test_a_reply_that_is_too_large_is_not_read_and_its_connection_is_closed(fake, keys):
+    node = fake.owner("bar")
+    with Cluster.from_url(fake.url, max_reply_bytes=65536) as sparing:
+        sparing.mset({"bar": SECRET.encode().ljust(300_000), "foo": b"1" * 60_000})
+        with pytest.raises(ReplyTooLargeError, match="max_reply_bytes") as caught:
+            sparing.mget(*keys) if len(keys) > 1 else sparing.get(*keys)
+        assert node.address in str(caught.value)
+        assert caught.value.applied == "no"
+        assert sparing.get("foo") == b"1" * 60_000
+        node.on("INCR", raw(b"$300000\r\n" + b"x" * 200_000))
+        with pytest.raises(ReplyTooLargeError) as caught:
+            sparing.execute_command("INCR", "bar")
+        assert caught.value.applied == "maybe"
+        assert sum(one["in_flight"] for one in sparing.stats()["nodes"].values()) == 0
 
 
 def test_a_delete_that_was_applied_in_part_is_a_partial_error(fake, client):
