@@ -17,15 +17,19 @@ from tests.faults.load import tags_of
 pytestmark = pytest.mark.faults
 
 
-@pytest.mark.parametrize("fault", ["kill", "stop"])
-@pytest.mark.parametrize("make", [Piped, Transacting, Watching])
+@pytest.mark.parametrize(
+    ("fault", "make"),
+    [("kill", Piped), ("stop", Piped), ("kill", Watching), ("stop", Transacting)],
+)
 def test_batches_survive_a_primary_that_is_hit(fault: str, make: Any, report: Any) -> None:
     with LocalCluster() as lc:
         primary.drill(lc, fault, report, make=make)
 
 
-@pytest.mark.parametrize("server", ["valkey", "redis-7.0"])
-@pytest.mark.parametrize("make", [Piped, Transacting, Watching])
+@pytest.mark.parametrize(
+    ("server", "make"),
+    [("valkey", Piped), ("redis-7.0", Piped), ("valkey", Watching), ("redis-7.0", Transacting)],
+)
 def test_batches_survive_slots_that_move_key_by_key(server: str, make: Any, report: Any) -> None:
     with LocalCluster(server=need_server(server).path) as lc:
         moves.drill(lc, moves.key_by_key, 1, report, make=make)

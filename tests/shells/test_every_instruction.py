@@ -27,8 +27,8 @@ KEY, OTHER = "bar", "foo"
 POLICIES = [(ReadFrom.PRIMARY, 0), (ReadFrom.PREFER_REPLICA, 1), (ReadFrom.PREFER_REPLICA, 0)]
 """With how many replicas: without any, reads take places at a gate."""
 _INTERRUPTIBLE = {"CALL", "CALL_FUNCTION_EX", "RESUME", "JUMP_BACKWARD"}
-STEP = 4
-"""Each fourth place; the first is another one each time."""
+STEP = 11
+"""Each eleventh place; the first is another one each time."""
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*multi-threaded, use of fork:DeprecationWarning")
 
