@@ -28,6 +28,7 @@ from redis.commands.core import Script as RedisScript
 from redis.lock import Lock as RedisLock
 
 from clustercache._core.commands import Merge
+from clustercache.exceptions import UnsupportedCommandError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -118,6 +119,20 @@ _MERGES: dict[Merge, Callable[[Sequence[Any]], Any]] = {
 }
 
 
+_WATCHING = "not on a shared connection: use Cluster.pipeline(transaction=True)"
+
+SPECIAL = frozenset({"target_nodes", "target", EMPTY_RESPONSE, NEVER_DECODE, REPEATABLE})
+"""Options of a call that are this client's own; the others are for redis-py's reply callbacks."""
+
+
+def for_callback(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return those of a call's options that its reply callback takes."""
+    return {name: value for name, value in options.items() if name not in _NOT_FOR_CALLBACKS}
+
+
+_NOT_FOR_CALLBACKS = SPECIAL | {"keys"}
+
+
 class Commands(RedisClusterCommands):
     """Every command method of redis-py's cluster client."""
 
@@ -165,6 +180,22 @@ class Commands(RedisClusterCommands):
         def touch(self, *names: Any) -> Any:
             """Renew the keys' time of last access, and return how many there were."""
             return self.execute_command("TOUCH", *names)
+
+        def watch(self, *names: Any) -> Any:  # noqa: ARG002 - redis-py's
+            """Refuse: what is watched belongs to one connection."""
+            raise UnsupportedCommandError(_WATCHING, command="WATCH")
+
+        def unwatch(self) -> Any:
+            """Refuse, as `watch`."""
+            raise UnsupportedCommandError(_WATCHING, command="UNWATCH")
+
+        def multi(self) -> Any:
+            """Refuse, as `watch`."""
+            raise UnsupportedCommandError(_WATCHING, command="MULTI")
+
+        def discard(self) -> Any:
+            """Refuse, as `watch`."""
+            raise UnsupportedCommandError(_WATCHING, command="DISCARD")
 
         def hget(self, name: Any, key: Any) -> Any:
             """Return the value of field `key` of the hash at `name`, or None."""

@@ -11,7 +11,7 @@ from array import array
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Self
 
-from clustercache._commands import EMPTY_RESPONSE, Commands
+from clustercache._commands import EMPTY_RESPONSE, NEVER_DECODE, REPEATABLE, Commands, for_callback
 from clustercache._core import wire
 from clustercache._core.batch import Unit
 from clustercache._core.commands import Route, keys_of
@@ -96,7 +96,8 @@ class Chunk:
             if any(self.slots[place] in slots for place in places):
                 special = type(call) is Special
                 args = call.args if special else tuple(wire.unpack(self.data[places[0]]))
-                command = Command(args, limits, now, decode=True)
+                again = limits.repeating() if special and call.options.get(REPEATABLE) else limits
+                command = Command(args, again, now, decode=True)
                 parts = call.parts if special else command.parts()
                 units = [_unit(order, command, part) for part in parts]
                 found += zip(places, units, strict=True)
@@ -149,8 +150,7 @@ def _special_result(
     callback = find(call.name)
     if callback is None:
         return reply
-    options = {name: value for name, value in call.options.items() if name != "keys"}
-    return callback(reply, **options)
+    return callback(reply, **for_callback(call.options))
 
 
 class Queue(Commands):
@@ -194,7 +194,9 @@ class Queue(Commands):
 
     def _recoded(self, *args: Any, **options: Any) -> Self:
         """Encode str in the codec of the configuration, which hiredis does not know."""
-        return Queue.execute_command(self, *args[:1], *self._config.recode(args[1:]), **options)
+        return type(self).execute_command(
+            self, *args[:1], *self._config.recode(args[1:]), **options
+        )
 
     def _keep_special(self, args: tuple[Any, ...], options: dict[str, Any]) -> None:
         command = Command(args, self._limits.in_force(), monotonic(), decode=True)
@@ -203,6 +205,9 @@ class Queue(Commands):
         aimed = not {"target", "target_nodes"}.isdisjoint(options)
         if aimed or (everywhere and parts[0][0] == NO_SLOT):
             msg = "it goes to several nodes: call it on the client instead of in a pipeline"
+            raise UnsupportedCommandError(msg, command=command.spec.name)
+        if NEVER_DECODE in options and self._config.decode_responses:
+            msg = "its reply is no text: call it on the client instead of in a pipeline"
             raise UnsupportedCommandError(msg, command=command.spec.name)
         data = command.packed(parts)
         chunk = self._chunk

@@ -240,6 +240,7 @@ class Exchange:
         terms: Terms | Command,
         *,
         splittable: bool = False,
+        target: Address | None = None,
     ) -> None:
         """Take what is to be sent.
 
@@ -250,14 +251,16 @@ class Exchange:
             safety: Whether the whole may be sent again after a lost reply.
             terms: Deadline and retry policy.
             splittable: Whether `by_key` has an answer.
+            target: The node it is for, whatever the map says.
         """
         self.name = name
         self.pieces = pieces
         self.slot = slot
-        self.target: Address | None = None
+        self.target = target
         self.via: Address | None = None
         self.command = terms
-        self.call = decisions.Call(safety, terms.limits.retry.resend, splittable)
+        fixed = target is not None
+        self.call = decisions.Call(safety, terms.limits.retry.resend, splittable, fixed)
         self.lease: Lease | None = None
 
     def outcome(self, outcomes: Sequence[Any]) -> Any:
@@ -286,9 +289,14 @@ class Request(Exchange):
         slot = part[0] if part[0] != NO_SLOT else None
         splittable = command.spec.split is not Split.NONE and len(part[2]) > 1
         super().__init__(
-            command.spec.name, [self.data], slot, command.safety, command, splittable=splittable
+            command.spec.name,
+            [self.data],
+            slot,
+            command.safety,
+            command,
+            splittable=splittable,
+            target=target,
         )
-        self.target = target
         self.part = part
         self.whole = command
 

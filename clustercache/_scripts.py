@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from redis.exceptions import NoScriptError
 
 from clustercache._commands import REPEATABLE, RedisLock, RedisScript
+from clustercache._core.read_from import ReadFrom
 from clustercache.exceptions import OutcomeUnknownError
 
 if TYPE_CHECKING:
@@ -78,5 +79,16 @@ class Lock(RedisLock):
         try:
             return bool(super().do_acquire(token))
         except OutcomeUnknownError:
-            held = self.redis.get(self.name)
+            with self.redis.read_from(ReadFrom.PRIMARY):
+                held = self.redis.get(self.name)
             return held is not None and self.redis.get_encoder().encode(held) == token
+
+    def locked(self) -> bool:
+        """Tell whether anybody has the lock; a replica may not know."""
+        with self.redis.read_from(ReadFrom.PRIMARY):
+            return bool(super().locked())
+
+    def owned(self) -> bool:
+        """Tell whether this one has it; a replica may not know."""
+        with self.redis.read_from(ReadFrom.PRIMARY):
+            return bool(super().owned())

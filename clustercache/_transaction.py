@@ -70,7 +70,7 @@ def _safety(chunk: Chunk) -> Safety:
     found = {_safety_of(call, data) for call, data in zip(chunk.calls, chunk.data, strict=True)}
     if Safety.READ in found and len(found) > 1:
         return Safety.NEVER
-    return max(found)
+    return max(found, default=Safety.READ)
 
 
 def _safety_of(call: Any, data: bytes) -> Safety:

@@ -14,7 +14,7 @@ from clustercache._core.address import DEFAULT_PORT, Address
 from clustercache._core.commands import Safety
 from clustercache._core.read_from import POLICIES, ReadFrom
 from clustercache._tls import TLS
-from clustercache.exceptions import ConfigurationError
+from clustercache.exceptions import ConfigurationError, InvalidArgumentError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -33,9 +33,7 @@ __all__ = [
     "parse_url",
 ]
 
-_LONGEST = 1_000_000
-"""Seconds; what poll() and a lock take for a timeout ends not far above it."""
-
+_LONGEST = 1_000_000  # seconds: what poll() and a lock take for a timeout ends not far above it
 _SCHEMES = {"redis": False, "valkey": False, "rediss": True, "valkeys": True}
 _SENTINEL = "+sentinel"
 _SENTINEL_PORT = 26379
@@ -201,7 +199,10 @@ class ClusterConfig:
     def recode(self, args: Iterable[Any]) -> list[Any]:
         """Return arguments with each str encoded."""
         codec, errors = self.encoding, self.encoding_errors
-        return [arg.encode(codec, errors) if isinstance(arg, str) else arg for arg in args]
+        with suppress(UnicodeError):  # its own error would hold the text
+            return [arg.encode(codec, errors) if isinstance(arg, str) else arg for arg in args]
+        msg = f"an argument cannot be encoded in {codec}"
+        raise InvalidArgumentError(msg)
 
     def reads(self, read_from: ReadFrom) -> ReadFrom:
         """Return a policy with this client's zone in it, where it needs one and names none.

@@ -57,6 +57,9 @@ __all__ = [
     "UntrustedError",
 ]
 
+_SHOWN = 3
+"""Attempts at either end of a long list that a message shows; `attempts` has them all."""
+
 Applied = Literal["no", "maybe"]
 
 
@@ -94,7 +97,10 @@ class ClusterCacheError(base.RedisError):
             facts.append(f"slot {self.slot}")
         facts.append(self.node)
         where = ", ".join(fact for fact in facts if fact)
-        tried = "; ".join(self.attempts)
+        shown, more = self.attempts, len(self.attempts) - 2 * _SHOWN
+        if more > 1:
+            shown = (*shown[:_SHOWN], f"{more} more", *shown[-_SHOWN:])
+        tried = "; ".join(shown)
         return (f" [{where}]" if where else "") + (f" (attempts: {tried})" if tried else "")
 
 

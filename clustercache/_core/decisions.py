@@ -117,11 +117,13 @@ class Call:
         safety: Its class, options included.
         resend: The classes that may be sent again after a lost reply.
         splittable: Whether it can be asked key by key (more than one key, and a split command).
+        fixed: Whether the caller named the node: no other one will do.
     """
 
     safety: Safety
     resend: frozenset[Safety]
     splittable: bool = False
+    fixed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -261,6 +263,10 @@ def _unauthenticated(now: Situation) -> Decision:
     return Decision(Verb.RAISE_REPLY) if again else Decision(Verb.SEND, reconnect=True)
 
 
+def _readonly(now: Situation) -> Decision:
+    return Decision(Verb.RAISE_REPLY) if now.call.fixed else _wait_for_the_cluster(now)
+
+
 def _unreachable(now: Situation) -> Decision:
     return Decision(Verb.SEND, pause=now.pause, refresh=True, suspect=True)
 
@@ -289,7 +295,7 @@ _TABLE: dict[Trouble, Callable[[Situation], Decision]] = {
     Trouble.ASK: _ask,
     Trouble.TRYAGAIN: _tryagain,
     Trouble.UNREADY: _wait_for_the_cluster,
-    Trouble.READONLY: _wait_for_the_cluster,
+    Trouble.READONLY: _readonly,
     Trouble.UNBLOCKED: _wait_for_the_cluster,
     Trouble.UNAUTHENTICATED: _unauthenticated,
     Trouble.UNCOVERED: _wait_for_the_cluster,

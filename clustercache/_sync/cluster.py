@@ -16,9 +16,11 @@ from clustercache._commands import (
     EMPTY_RESPONSE,
     NEVER_DECODE,
     REPEATABLE,
+    SPECIAL,
     Commands,
     callbacks_for,
     encoder_for,
+    for_callback,
     merge_nodes,
     to_error,
 )
@@ -61,9 +63,6 @@ if TYPE_CHECKING:
     from clustercache._sync.executor import First
     from clustercache._sync.pool import Pool
     from clustercache.config import ClusterConfig
-
-_SPECIAL = frozenset({"target_nodes", "target", EMPTY_RESPONSE, NEVER_DECODE, REPEATABLE})
-_NOT_FOR_CALLBACKS = _SPECIAL | {"keys"}
 
 
 class Cluster(Recipes, NodeAccess, ScanAccess, Commands):
@@ -148,7 +147,7 @@ class Cluster(Recipes, NodeAccess, ScanAccess, Commands):
         connection: Connection | None = None
         try:
             place, risky, longest = DIRECT[args[0]]
-            if len(args) <= longest and (not options or _SPECIAL.isdisjoint(options)):
+            if len(args) <= longest and (not options or SPECIAL.isdisjoint(options)):
                 pool: Any = self._map.slots[key_slot(args[place])]
                 if pool.suspicion is None and self._limited() is None:
                     data = wire.pack(args)
@@ -244,6 +243,9 @@ class Cluster(Recipes, NodeAccess, ScanAccess, Commands):
         self._map.ensure(command.deadline)
         spec = command.spec
         nodes = addresses_of(targets, spec.route, self._map.topology)
+        if len(nodes) > 1 and parts[0][0] != NO_SLOT:
+            msg = "target names several nodes: a command with keys goes to one of them at the most"
+            raise InvalidArgumentError(msg, command=spec.name)
         (_, words, places) = parts[0]
         copies = [(NO_SLOT if slot is None else slot, words, places) for _, slot in nodes]
         names = [str(address) for address, _ in nodes]
@@ -262,8 +264,7 @@ class Cluster(Recipes, NodeAccess, ScanAccess, Commands):
         callback = self._callbacks.get(spec.name)
         if callback is None:
             return reply
-        rest = {name: value for name, value in options.items() if name not in _NOT_FOR_CALLBACKS}
-        return callback(reply, **rest)
+        return callback(reply, **for_callback(options))
 
     # Limits -----------------------------------------------------------------------------------
 

@@ -9,32 +9,23 @@ from __future__ import annotations
 import math
 import random
 import threading
+import weakref
 from collections import deque
 from contextlib import suppress
 from time import monotonic
 from typing import TYPE_CHECKING
 
-from redis.exceptions import AuthenticationError, NoPermissionError
-
-from clustercache._commands import to_error
-from clustercache._core import decisions
 from clustercache._core.refresh import probe_pause
 from clustercache._core.slots import SLOT_COUNT
-from clustercache._core.sources import WrongKindError
-from clustercache._core.wire import ServerError
 from clustercache._limits import jitter
 from clustercache._request import Unsure
 from clustercache._sync.discovery import Discovery
-from clustercache._sync.events import Refused
 from clustercache._sync.health import Suspicion
 from clustercache._sync.helper import Helper
 from clustercache._sync.pool import Pool
-from clustercache._trust import UNTRUSTED, without_code
+from clustercache._sync.startup import no_cluster, raise_if_refused
 from clustercache.exceptions import (
     ClosedError,
-    ConfigurationError,
-    NoClusterError,
-    UntrustedError,
 )
 from clustercache.instrumentation import (
     NodeBack,
@@ -73,6 +64,7 @@ class ClusterMap:
         self.discovery = Discovery(config, self._tls)
         self.observer = Observer(config.hooks)
         self._news: deque[Event] = deque()
+        self._every: weakref.WeakSet[Pool] = weakref.WeakSet()
         self.helper = Helper(self)
         self.refreshes = 0
         self.closed = False
@@ -100,16 +92,16 @@ class ClusterMap:
             return
         try:
             if not self._first.acquire(timeout=max(deadline - monotonic(), 0.0)):
-                raise _no_cluster({})
+                raise no_cluster({})
             failures: dict[Address, Exception] = {}
             while self.topology is None:
                 self._refuse_if_closed()
                 left = deadline - monotonic()
                 if left <= 0:
-                    raise _no_cluster(failures)
+                    raise no_cluster(failures)
                 failures = self._learn_from_seeds(deadline)
                 if self.topology is None:
-                    _raise_if_refused(failures, self.config.db)
+                    raise_if_refused(failures, self.config.db)
                     self.helper.rest(min(probe_pause(jitter()), max(left, 0)))
         finally:
             # An interrupt may come just behind the acquiring: whoever owns it lets go of it.
@@ -236,7 +228,7 @@ class ClusterMap:
 
     def new_pool(self, address: Address, *, readonly: bool) -> Pool:
         """Return a pool of its own for a node; `readonly` is for reads that a replica serves."""
-        return Pool(
+        made = Pool(
             address,
             self.config,
             self._tls,
@@ -244,6 +236,14 @@ class ClusterMap:
             readonly=readonly,
             observer=self.observer,
         )
+        with self._lock:
+            self._every.add(made)
+        return made
+
+    def every_pool(self) -> list[Pool]:
+        """Return all pools, those for reads from replicas, too."""
+        with self._lock:
+            return list(self._every)
 
     def pool_at(self, address: Address) -> Pool:
         """Return the pool of a node, known or not (an ASK may name one that no map has yet)."""
@@ -362,37 +362,3 @@ class ClusterMap:
             self._install(known)
         self._news.clear()
         self.closed = closed
-
-
-def _no_cluster(failures: Mapping[Address, Exception]) -> NoClusterError:
-    msg = "no seed gave the topology: check the URL, and that a server or sentinel listens there"
-    return NoClusterError(msg, attempts=[f"{node}: {error}" for node, error in failures.items()])
-
-
-def _refused_database(node: Address, refusal: Exception, db: int) -> ConfigurationError | None:
-    """Return what to raise where a server refused the database itself, and not the user."""
-    if not isinstance(refusal, Refused) or refusal.step != "SELECT" or refusal.error.code != "ERR":
-        return None
-    return ConfigurationError(
-        f"{node} has no database {db} ({refusal.error.text}): a cluster has only 0 unless it is "
-        "Valkey 9 with cluster-databases, and a server as many as its option databases says"
-    )
-
-
-def _raise_if_refused(failures: Mapping[Address, Exception], db: int) -> None:
-    """Raise what no waiting can mend: wrong credentials, say, or no such database."""
-    for node, refusal in failures.items():
-        error = refusal.error if isinstance(refusal, Refused) else refusal
-        if isinstance(error, WrongKindError):
-            raise _no_cluster({node: error})
-        if not isinstance(error, ServerError):
-            continue
-        if unusable := _refused_database(node, refusal, db):
-            raise unusable
-        if decisions.classify(error, node).trouble in decisions.FINAL:
-            if error.code == UNTRUSTED:
-                raise UntrustedError(without_code(error), node=str(node))
-            raised = to_error(error)
-            if isinstance(raised, (AuthenticationError, NoPermissionError)):
-                raise raised
-            raise _no_cluster({node: error})

@@ -98,14 +98,16 @@ class Durable(Commands):
         limits = client._limits.in_force()  # noqa: SLF001 - a part of the client
         if options.get(REPEATABLE):
             limits = limits.repeating()
+        if client.config.recodes:
+            args = (*args[:1], *client.config.recode(args[1:]))
         command = Command(args, limits, monotonic(), decode=True)
         parts = client._map.parts_of(command)  # noqa: SLF001
         spec = command.spec
         if parts[0][0] == NO_SLOT or spec.route is not Route.KEYS or spec.readonly:
             msg = "only a write to a key can be confirmed: call it on the client itself"
             raise UnsupportedCommandError(msg, command=spec.name)
-        if "target_nodes" in options:
-            msg = "target_nodes is for commands without keys"
+        if not {"target", "target_nodes"}.isdisjoint(options):
+            msg = "target is for commands without keys"
             raise InvalidArgumentError(msg, command=spec.name)
         executor = Confirming(client._map, self._wanted)  # noqa: SLF001
         self.acknowledged, self.local = 0, False

@@ -49,6 +49,7 @@ class Pool:
     """All connections to the node at `address`."""
 
     __slots__ = (
+        "__weakref__",
         "_apart",
         "_changed",
         "_config",
@@ -132,9 +133,11 @@ class Pool:
 
     def stats(self) -> dict[str, Any]:
         """Return what happened here; see `Cluster.stats`."""
+        apart = self._apart
+        pools = [self] if apart is None else [self, apart]
         return {
-            "pool": self.size,
-            "in_flight": self.size - len(self.idle),
+            "pool": sum(pool.size for pool in pools),
+            "in_flight": sum(pool.size - len(pool.idle) for pool in pools),
             "redirects": self.redirects,
             "errors": self.errors,
             "suspected": self.suspicion is not None,
@@ -225,7 +228,7 @@ class Pool:
         self.idle.append(connection)
         if self.waiting:
             self._notify()
-            self._go_on_renewing()
+            self._go_on_renewing(connection)
         if self.retired:
             self.flush()
 
@@ -252,13 +255,14 @@ class Pool:
                 self.waiting += 1
             renewal = self.renewal = Renewal(self._everyone, self._config, login)
         self._go_on_renewing()
-        return renewal.refusal
+        apart = self._apart.renew(login) if self._apart is not None else None
+        return renewal.refusal or apart
 
-    def _go_on_renewing(self) -> None:
+    def _go_on_renewing(self, only: Connection | None = None) -> None:
         renewal = self.renewal
         if renewal is None:
             return
-        renewal.go_on(self)
+        renewal.go_on(self, only)
         with self._lock:
             if self.renewal is renewal and renewal.done and not self._opening:
                 self.renewal = None

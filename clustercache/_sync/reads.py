@@ -9,7 +9,7 @@ from itertools import count
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
-from clustercache._commands import EMPTY_RESPONSE, NEVER_DECODE
+from clustercache._commands import SPECIAL
 from clustercache._core import wire
 from clustercache._core.slots import key_slot
 from clustercache._core.wire import ServerError
@@ -32,9 +32,6 @@ if TYPE_CHECKING:
     from clustercache._sync.pool import Pool
     from clustercache._sync.readers import Reader
     from clustercache.config import ClusterConfig
-
-
-_SPECIAL = frozenset({"target_nodes", EMPTY_RESPONSE, NEVER_DECODE})
 
 
 class Reads:
@@ -106,7 +103,7 @@ class DirectReads:
             return self._others(*args, **options)
         now = monotonic()
         try:
-            plain = len(args) <= longest and (not options or _SPECIAL.isdisjoint(options))
+            plain = len(args) <= longest and (not options or SPECIAL.isdisjoint(options))
             if plain and self._client._limited() is None:  # noqa: SLF001
                 followed = self._readers.followed
                 shard: Any = followed.slots[key_slot(args[place])]
@@ -123,6 +120,8 @@ class DirectReads:
         if connection is None:
             return client._execute(args, options)  # noqa: SLF001
         connection.leased = True
+        if self._map.observer.active:
+            self._map.observer.sent_to(pool.address)
         trouble: First | None = None
         try:
             fresh = now - connection.idle_since < client._trusted  # noqa: SLF001

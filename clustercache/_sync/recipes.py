@@ -129,17 +129,27 @@ class Recipes:
         """
         return Script(self, script, repeatable=repeatable)
 
-    def lock(
-        self, name: str, timeout: float | None = None, *, lock_class: Any = Lock, **options: Any
+    def lock(  # noqa: PLR0917 - redis-py's
+        self,
+        name: str,
+        timeout: float | None = None,
+        sleep: float = 0.1,
+        blocking: bool = True,  # noqa: FBT001, FBT002 - redis-py's
+        blocking_timeout: float | None = None,
+        lock_class: Any = None,
+        **options: Any,
     ) -> Lock:
         """Return a lock on a name, as in redis-py.
 
         Args:
             name: The key.
             timeout: Seconds after which it is free again; None keeps it until it is released.
+            sleep: Seconds between two tries.
+            blocking: Whether to wait for it at all.
+            blocking_timeout: Seconds to wait at the most; None waits for ever.
             lock_class: What to make instead of `Lock`.
-            options: redis-py's ``sleep``, ``blocking``, ``blocking_timeout``, ``thread_local``
-                and ``raise_on_release_error``.
+            options: redis-py's ``thread_local`` and ``raise_on_release_error``.
         """
-        made: Lock = lock_class(self, name, timeout=timeout, **options)
+        options |= {"sleep": sleep, "blocking": blocking, "blocking_timeout": blocking_timeout}
+        made: Lock = (lock_class or Lock)(self, name, timeout=timeout, **options)
         return made

@@ -58,10 +58,17 @@ class Renewal:
         """Renew one more, which was being opened when the credentials changed."""
         self._left.append(weakref.ref(connection))
 
-    def go_on(self, pool: Pool) -> None:
-        """Renew the connections that nobody uses now."""
+    def go_on(self, pool: Pool, only: Connection | None = None) -> None:
+        """Renew the connections that nobody uses now, or one of them alone.
+
+        Args:
+            pool: Theirs.
+            only: The one that was just given back: who gave it back waits for no other.
+        """
         for known in self._left[:]:
             connection = known()
+            if only is not None and connection is not only:
+                continue
             try:
                 pool.idle.remove(connection)  # type: ignore[arg-type]  # whoever removes it owns it
             except ValueError:
@@ -78,7 +85,9 @@ class Renewal:
             if well:
                 pool.put_back(connection)
             else:
+                # The node is silent, or gone: the others would only take as long, one by one.
                 pool.discard(connection)
+                pool.flush()
 
     def _renew(self, connection: Connection, pool: Pool) -> bool:
         """Authenticate anew; tell whether the connection can be used."""
@@ -99,7 +108,7 @@ def renew_all(cluster_map: ClusterMap) -> ServerError | None:
     login = wire.auth(*cluster_map.config.credentials())
     if login is None:
         return None
-    refusals = [pool.renew(login) for pool in list(cluster_map.pools.values())]
+    refusals = [pool.renew(login) for pool in cluster_map.every_pool()]
     return next(filter(None, refusals), None)
 
 

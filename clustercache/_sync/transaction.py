@@ -90,7 +90,8 @@ class TransactionPipeline(Pipeline):
             _refuse("WATCH comes before the calls that are kept for the transaction")
         if not names:
             _refuse("WATCH needs a key")
-        keys = [encode(name) for name in names]
+        config = self._config
+        keys = [encode(name, config.encoding, config.encoding_errors) for name in names]
         slot = self._one_slot([self._slot, *map(key_slot, keys)], "WATCH")
         words: tuple[Any, ...] = ("WATCH", *keys)
         watch = Watch("WATCH", [wire.pack(words)], slot, Safety.SAME, self._terms())
@@ -106,6 +107,8 @@ class TransactionPipeline(Pipeline):
         """Execute a call now, on the connection that watches."""
         if self._watched is None:
             return self._client.execute_command(*args, **options)
+        if self._config.recodes:
+            args = (*args[:1], *self._config.recode(args[1:]))
         command = Command(args, self._limits.in_force(), monotonic(), decode=True)
         parts = self._parts_of(command)
         self._one_slot([self._slot, *(part[0] for part in parts)], command.spec.name)
@@ -149,7 +152,7 @@ class TransactionPipeline(Pipeline):
         """
         chunk = self._chunk
         try:
-            if not chunk.calls:
+            if not chunk.calls and self._watched is None:
                 return []
             request = Transaction(chunk, self._slot, self._terms())
             replies = self._exec(request)

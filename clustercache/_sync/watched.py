@@ -89,7 +89,7 @@ class Watched:
         try:
             if not executed:
                 connection.call("UNWATCH", timeout=_CLEAN_UP)
-                connection.set_patience(self._map.config.patience)
+            connection.set_patience(self._map.config.patience)
         except Exception:  # noqa: BLE001 - it is closed, and so are its watches
             self._pool.discard(connection)
         except BaseException:

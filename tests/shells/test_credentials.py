@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import redis
 
-from clustercache import Cluster
+from clustercache import Cluster, ReadFrom
 from clustercache.testing import FakeCluster, delay, error, silence, simple
 
 NOAUTH = error("NOAUTH Authentication required.")
@@ -135,3 +136,66 @@ def test_without_credentials_there_is_nothing_to_renew(fake):
         client.set("bar", "1")
         client.reauthenticate()
     assert not fake.owner("bar").received("AUTH")
+
+
+def idle_connections(client, node, count):
+    """Let a client have so many connections to a node."""
+    node.on("GET", delay(0.1, b"1"))
+    with ThreadPoolExecutor(count) as executor:
+        list(executor.map(client.get, ["bar"] * count))
+    node.off("GET")
+
+
+def test_a_silent_node_holds_a_renewal_up_once_and_not_for_each_connection(fake, provider):
+    node = fake.owner("bar")
+    options = {"credential_provider": provider, "socket_timeout": 0.3}
+    with Cluster.from_url(fake.url, **options) as client:
+        idle_connections(client, node, 4)
+        node.on("AUTH", silence())
+        provider.password = "second"
+        began = time.monotonic()
+        client.reauthenticate()
+        assert time.monotonic() - began < 0.9
+        assert client.get("bar") is None
+
+
+def test_a_caller_renews_its_own_connection_and_waits_for_no_other(fake, provider):
+    node = fake.owner("bar")
+    with Cluster.from_url(fake.url, credential_provider=provider) as client:
+        idle_connections(client, node, 4)
+        (pool,) = [pool for pool in client._map.pools.values() if pool.size]
+        own = pool.lease(time.monotonic() + 1)
+        pool.renew(("AUTH", "app", "second"))
+        others = len(logins(node))
+        idle_connections(client, node, 3)
+        pool.release(own, time.monotonic())
+        node.wait_for(lambda: len(logins(node)) == others + 1)
+
+
+def test_connections_to_replicas_and_blocking_ones_are_renewed_too(provider):
+    with FakeCluster(primaries=1, replicas=1) as fake:
+        options = {"credential_provider": provider, "read_from": ReadFrom.PREFER_REPLICA}
+        with Cluster.from_url(fake.url, **options) as client:
+            (replica,) = fake.primaries[0].replicas
+            client.get("bar")
+            fake.primaries[0].on("BLPOP", [["bar", "1"]])
+            client.blpop("bar", timeout=1)
+            provider.password = "second"
+            client.reauthenticate()
+            assert "second" in logins(replica)
+            assert "second" in logins(fake.primaries[0])
+
+
+def test_a_lock_is_looked_up_at_the_primary(fake_with_replica):
+    url, replica = fake_with_replica
+    with Cluster.from_url(url, read_from=ReadFrom.PREFER_REPLICA) as client:
+        client.get("bar")
+        before = len(replica.received("GET"))
+        client.lock("bar").locked()
+        assert len(replica.received("GET")) == before
+
+
+@pytest.fixture
+def fake_with_replica():
+    with FakeCluster(primaries=1, replicas=1) as made:
+        yield made.url, made.primaries[0].replicas[0]

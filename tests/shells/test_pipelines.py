@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -21,7 +20,7 @@ from clustercache.exceptions import (
     PartialError,
     UnsupportedCommandError,
 )
-from clustercache.testing import FakeCluster, close_before_reply, error, null, simple
+from clustercache.testing import FakeCluster, error
 
 SECRET = "a-value-that-no-message-may-show"
 
@@ -233,130 +232,3 @@ def test_random_pipelines_with_random_refusals_give_a_single_nodes_results(
         assert not isinstance(result, Exception), repr(result)
         assert apply(store, words) == result
     assert client.mget(KEYS) == [store.get(key) for key in KEYS]
-
-
-# ---------------------------------------------------------------------------------- transactions
-
-
-def test_keys_of_a_transaction_share_a_slot_and_what_does_not_is_not_kept(client):
-    pipe = client.pipeline(transaction=True).set("{a}1", "1")
-    with pytest.raises(CrossSlotError, match="hash tag") as caught:
-        pipe.set("b", SECRET)
-    assert "slots 15495, 3300" in str(caught.value)
-    with pytest.raises(CrossSlotError):
-        pipe.mget("{a}1", "b")
-    with pytest.raises(CrossSlotError):
-        pipe.mget("c", "b")
-    assert len(pipe) == 1
-    with pytest.raises(InvalidArgumentError):
-        pipe.watch("{a}1")
-
-
-def queueing(node, exec_reply):
-    node.on("WATCH", simple("OK"))
-    node.on("MULTI", simple("OK"))
-    node.on("EXEC", exec_reply)
-
-
-@pytest.fixture
-def watching():
-    with FakeCluster(primaries=2) as fake, Cluster.from_url(fake.url, deadline=3.0) as client:
-        client.set("bar", "1")
-        node = fake.owner("bar")
-        queueing(node, [["OK"]])
-        node.on("UNWATCH", simple("OK"))
-        with client.pipeline(transaction=True) as pipe:
-            pipe.watch("bar")
-            yield client, node, pipe
-
-
-def leased(client):
-    return sum(node["in_flight"] for node in client.stats()["nodes"].values())
-
-
-def test_reads_between_watch_and_multi_go_out_at_once_on_the_connection_that_watches(watching):
-    client, node, pipe = watching
-    assert pipe.get("bar") == b"1"
-    with pytest.raises(CrossSlotError):
-        pipe.get("foo")
-    (watch,) = node.received("WATCH")
-    assert node.received("GET")[-1].connection_id == watch.connection_id
-    pipe.multi()
-    node.on("SET", simple("QUEUED"))
-    assert pipe.set("bar", "2").execute() == [True]
-    assert node.received("EXEC")[-1].connection_id == watch.connection_id
-    assert leased(client) == 0
-    assert not node.received("UNWATCH"), "EXEC forgot what was watched"
-
-
-def test_a_changed_key_is_a_watch_error_and_the_connection_serves_on(watching):
-    client, node, pipe = watching
-    pipe.multi()
-    node.on("SET", simple("QUEUED"))
-    node.on("EXEC", null())
-    with pytest.raises(redis.WatchError, match="changed"):
-        pipe.set("bar", "2").execute()
-    assert leased(client) == 0
-
-
-@pytest.mark.parametrize(
-    "answer",
-    [error("MOVED 5061 127.0.0.1:1"), error("ASK 5061 127.0.0.1:1"), error("CLUSTERDOWN x"),
-     close_before_reply()],
-    ids=["MOVED", "ASK", "CLUSTERDOWN", "closed"],
-)  # fmt: skip
-def test_a_watch_that_is_lost_before_exec_is_a_watch_error(watching, answer):
-    client, node, pipe = watching
-    node.on("GET", [answer, b"1"])
-    with pytest.raises(redis.WatchError, match="watch them again"):
-        pipe.get("bar")
-    assert leased(client) == 0
-
-
-def test_leaving_without_exec_unwatches(watching):
-    client, node, pipe = watching
-    pipe.reset()
-    node.wait_for(lambda: node.received("UNWATCH"))
-    assert leased(client) == 0
-    node.on("SET", simple("OK"))
-    assert pipe.set("foo", "1") is pipe
-
-
-def test_multi_and_watch_have_their_order(watching):
-    _, _, pipe = watching
-    pipe.multi()
-    with pytest.raises(InvalidArgumentError, match="nested"):
-        pipe.multi()
-    with pytest.raises(InvalidArgumentError, match="before"):
-        pipe.watch("bar")
-    with pytest.raises(InvalidArgumentError, match="needs a key"):
-        type(pipe)(pipe._client).watch()
-
-
-def test_a_connection_that_watches_is_nobody_elses(watching):
-    client, node, _ = watching
-    (watch,) = node.received("WATCH")
-    before = len(node.received("GET"))
-    for _ in range(3):
-        client.get("bar")
-    assert all(one.connection_id != watch.connection_id for one in node.received("GET")[before:])
-
-
-def test_a_transaction_is_tried_again_while_its_keys_change_until_the_deadline(watching):
-    client, node, _ = watching
-    node.on("SET", simple("QUEUED"))
-    node.on("EXEC", [null(), null(), ["OK"]])
-    calls = []
-
-    def work(pipe):
-        calls.append(pipe.get("bar"))
-        pipe.multi()
-        pipe.set("bar", "2")
-        return "value"
-
-    assert client.transaction(work, "bar", value_from_callable=True) == "value"
-    assert len(calls) == 3
-    node.on("EXEC", null())
-    with pytest.raises(redis.WatchError), client.deadline(0.2):
-        client.transaction(work, "bar", watch_delay=0.01)
-    assert not [one for one in threading.enumerate() if one.name == "clustercache"]
