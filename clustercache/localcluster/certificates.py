@@ -71,9 +71,17 @@ def make_certificates(directory: Path, *, age: dt.timedelta = dt.timedelta(days=
     key_text = key.private_bytes(
         pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
     )
+    files = {
+        "ca.pem": ca.public_bytes(pem),
+        "server.pem": certificate.public_bytes(pem),
+        "server.key": key_text,
+    }
+    return _written(directory, files)
+
+
+def _written(directory: Path, files: dict[str, bytes]) -> TLS:
     directory.mkdir(exist_ok=True)
-    paths = {"ca.pem": ca.public_bytes(pem), "server.pem": certificate.public_bytes(pem)}
-    for name, content in {**paths, "server.key": key_text}.items():
+    for name, content in files.items():
         (directory / name).touch(mode=0o600)
         (directory / name).write_bytes(content)
     return TLS(
