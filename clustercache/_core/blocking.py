@@ -31,6 +31,8 @@ FOREVER = 1e9
 """Seconds of a deadline that is none: what locks and timers still take."""
 TICK = 0.15
 """Seconds that a server may be late to give up: an idle one looks ten times a second."""
+_BRIEF = 0.1
+"""Seconds that a call may have lasted before its timeout is shortened by them."""
 LEAST = 0.01
 """Seconds that a server is told at the least: 0 would be for ever."""
 
@@ -69,7 +71,8 @@ class Wait(NamedTuple):
             return None
         own = max(self.seconds - waited, 0.0) if self.seconds else math.inf
         most = before(limit - waited)
-        if limit >= FOREVER or (self.seconds and min(own, most) > self.seconds - LEAST):
+        as_told = most > self.seconds - LEAST and own > self.seconds - _BRIEF
+        if limit >= FOREVER or (self.seconds and as_told):
             return None
         return max(min(own, most), LEAST)
 

@@ -171,3 +171,7 @@ def test_the_handshake_needs_no_more_than_hello_auth_and_select(options, first):
 
 def test_a_server_may_refuse_to_take_the_clients_name():
     assert (("CLIENT", "SETNAME", "shop"), False) in steps(client_name="shop")
+
+
+def test_a_packed_command_can_be_read_again():
+    assert wire.unpack(wire.pack(("SET", "k", 1, b"\xff\r\n"))) == [b"SET", b"k", b"1", b"\xff\r\n"]
