@@ -93,6 +93,8 @@ class Transacting(Batches):
 class Watching(Batches):
     """Reads under WATCH what it then writes."""
 
+    round_trips = 3
+
     def batch(self, identity: str) -> list[tuple[str, Exception | None]]:
         def work(pipe: Any) -> None:
             assert pipe.hget(self.log, identity) is None, "nobody else writes it"

@@ -60,6 +60,9 @@ class Worker:
     alone on its keys. Else an older value of its own will do, for replication is asynchronous.
     """
 
+    round_trips = 1
+    """How many of them one call takes at the most, one after the other."""
+
     def __init__(self, client: Cluster, tag: str, name: str, *, strict: bool = False) -> None:
         self.client = client
         self.tag = tag
@@ -301,7 +304,7 @@ def check_applied(load: Load) -> int:
 
 def check_healthy(load: Load, fault: float, end: float) -> float:
     """Check that healthy shards never waited for the sick one; return their slowest call."""
-    limit = bound(load, fault, 0.1)
+    limit = bound(load, fault, 0.1 * max(worker.round_trips for worker in load.healthy))
     worst = slowest(load.healthy, fault, end)
     assert worst <= limit, f"a healthy shard's call took {worst:.3f} s (bound {limit:.3f} s)"
     usual, meanwhile = rate(load.healthy, fault - BEFORE, fault), rate(load.healthy, fault, end)
