@@ -63,10 +63,8 @@ def make_certificates(directory: Path, *, age: dt.timedelta = dt.timedelta(days=
     loopback = x509.IPAddress(ipaddress.ip_address("127.0.0.1"))
     names = x509.SubjectAlternativeName([x509.DNSName("localhost"), loopback])
     leaf = x509.CertificateBuilder().add_extension(names, critical=False)
-    ca, certificate = (
-        sign(authority, ca_name, ca_key.public_key()),
-        sign(leaf, "localhost", key.public_key()),
-    )
+    ca = sign(authority, ca_name, ca_key.public_key())
+    certificate = sign(leaf, "localhost", key.public_key())
     pem = serialization.Encoding.PEM
     key_text = key.private_bytes(
         pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
