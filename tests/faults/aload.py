@@ -101,6 +101,10 @@ class Lag:
         """Look no more."""
         self._timer.cancel()
 
+    def forget(self) -> None:
+        """Forget what was seen: for who watches for long."""
+        self._seen.clear()
+
     def worst(self, begin: float, end: float) -> float:
         """Return the longest delay, in seconds, of the timers that fired from `begin` to `end`."""
         return max(late for at, late in self._seen if begin <= at < end)
@@ -168,14 +172,19 @@ class AsyncLoad(BaseLoad):
             await self.stop()
 
 
-async def check_applied(load: AsyncLoad) -> int:
-    """Check that nothing was applied twice; return how many acknowledged commands are absent."""
-    names = sorted({worker.log for worker in load.workers})
+async def fetch_logs(client: AsyncCluster, names: Sequence[str]) -> dict[str, dict[bytes, bytes]]:
+    """Return what logs hold, some at a time: nobody else shall wait for them."""
     logs: dict[str, dict[bytes, bytes]] = {}
     for first in range(0, len(names), _LOGS_AT_ONCE):
         batch = names[first : first + _LOGS_AT_ONCE]
-        found = await asyncio.gather(*(load.client.hgetall(name) for name in batch))
+        found = await asyncio.gather(*(client.hgetall(name) for name in batch))
         logs.update(zip(batch, found, strict=True))
+    return logs
+
+
+async def check_applied(load: AsyncLoad) -> int:
+    """Check that nothing was applied twice; return how many acknowledged commands are absent."""
+    logs = await fetch_logs(load.client, sorted({worker.log for worker in load.workers}))
     return count_absent(load.workers, logs)
 
 

@@ -17,12 +17,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import pytest
 
 from clustercache import AsyncCluster
-from clustercache.localcluster import LocalCluster
 from tests.faults.calls import tags_of
 from tests.faults.proxy import torn
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from clustercache.localcluster import LocalCluster
 
 pytestmark = pytest.mark.faults
 ECHO = "return ARGV[1]"
