@@ -38,7 +38,7 @@ async def drill(
         healthy_serve: Whether the servers let the other shards serve meanwhile.
         make: What makes a task.
     """
-    victim, sick, healthy = on_victim(lc, TASKS)
+    victim, sick, healthy = await asyncio.to_thread(on_victim, lc, TASKS)
     async with (
         AsyncCluster.from_url(lc.url) as client,
         AsyncLoad(client, sick, healthy, make=make) as load,
