@@ -29,13 +29,22 @@ PAUSE = 0.04
 SMOOTH = 0.02
 """Seconds that nothing may keep the loop for."""
 _LOGS_AT_ONCE = 20
+_SHORT = 0.01
+"""Seconds that a call takes at full load, roughly."""
 
 
 class Task(Caller):
     """One task on one tag."""
 
-    async def run(self, stop: threading.Event, pause: float) -> None:
-        """Call in turn until `stop`; an error never ends it."""
+    async def run(self, stop: threading.Event, pause: float, phase: float) -> None:
+        """Call in turn until `stop`; an error never ends it.
+
+        Args:
+            stop: Ends it.
+            pause: Seconds of rest between two calls.
+            phase: From 0 to 1: a fault shall find tasks in each of their steps.
+        """
+        await asyncio.sleep(phase * len(self._steps) * max(pause, _SHORT))
         for number in itertools.count():
             if stop.is_set():
                 return
@@ -140,8 +149,9 @@ class AsyncLoad(BaseLoad):
         gc.freeze()
         self.lag = Lag()
         self._tasks = [
-            asyncio.create_task(worker.run(self._stop, self.pause), name=worker.name)
-            for worker in self.workers
+            asyncio.create_task(one.run(self._stop, self.pause, n / len(group)), name=one.name)
+            for group in (self.sick, self.healthy)
+            for n, one in enumerate(group)
         ]
         return self
 
