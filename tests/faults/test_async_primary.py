@@ -11,7 +11,7 @@ from clustercache import AsyncCluster
 from clustercache.localcluster import LocalCluster
 from tests.blocking_calls import blocking_calls
 from tests.clusters import need_tls
-from tests.faults.aload import TASKS, AsyncLoad, Task, check_applied, check_lag, half_piped
+from tests.faults.aload import PAUSE, TASKS, AsyncLoad, Task, check_applied, check_lag, half_piped
 from tests.faults.checks import check_healthy, check_hit
 from tests.faults.strikes import on_victim, strike, undo
 
@@ -27,6 +27,7 @@ async def drill(
     report: Callable[[str, Any], None],
     *,
     healthy_serve: bool = True,
+    pause: float = PAUSE,
     make: Callable[..., Task] = Task,
 ) -> None:
     """Hit a primary under load, and check everything.
@@ -36,12 +37,13 @@ async def drill(
         fault: "kill" or "stop".
         report: Takes the figures.
         healthy_serve: Whether the servers let the other shards serve meanwhile.
+        pause: Seconds that each task rests between two calls.
         make: What makes a task.
     """
     victim, sick, healthy = await asyncio.to_thread(on_victim, lc, TASKS)
     async with (
         AsyncCluster.from_url(lc.url) as client,
-        AsyncLoad(client, sick, healthy, make=make) as load,
+        AsyncLoad(client, sick, healthy, pause=pause, make=make) as load,
     ):
         hit = await load.during(lambda: strike(lc, victim, fault, load))
         check_hit(load, hit, report)
