@@ -10,7 +10,7 @@ import asyncio
 import math
 import random
 from time import monotonic
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from clustercache._async.helper import Helper
 from clustercache._async.mux import Mux
@@ -290,23 +290,29 @@ class ClusterMap:
     async def aclose(self) -> None:
         """Refuse new calls, let those under way finish within the deadline, and close."""
         limit = monotonic() + self.config.deadline
-        pools = self.close()
+        pools = list(self.pools.values())
+        ending = self.close()
         for pool in pools:
             await pool.drained(limit)
         for pool in pools:
             pool.wake()
+        if ending:
+            await asyncio.wait(ending)
 
-    def close(self) -> list[Mux]:
-        """Refuse new calls and close what is idle; return what those under way use."""
+    def close(self) -> list[asyncio.Task[Any]]:
+        """Refuse new calls and close what is idle; return the tasks that are ending."""
         self.closed = True
         self.slots = [None] * SLOT_COUNT
         pools, self.pools, self.topology = list(self.pools.values()), {}, None
-        self.helper.stop()
+        ending = self.helper.stop()
+        if self._learning is not None:
+            self._learning.cancel()
+            ending.append(self._learning)
         for suspicion in list(self.suspicions.values()):
             self.end(suspicion, replaced=True)
         for pool in pools:
-            pool.retire()
-        return pools
+            ending += pool.retire()
+        return ending
 
     def abandon(self) -> None:
         """Close the sockets alone: the loop is closed, or another process's."""

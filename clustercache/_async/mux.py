@@ -277,13 +277,19 @@ class Mux:
         for connection in list(self._everyone):
             connection.lose()
 
-    def retire(self) -> None:
-        """Let what is under way finish, then close; new calls are routed again."""
+    def retire(self) -> list[asyncio.Task[None]]:
+        """Let what is under way finish, then close; new calls are routed again.
+
+        Returns:
+            The task that is ending, if there was one.
+        """
         self.retired = True
-        if self._opening is not None:
-            self._opening.cancel()
+        ending = [self._opening] if self._opening is not None else []
+        for task in ending:
+            task.cancel()
         self.flush()
         self._reroute()
+        return ending
 
     @property
     def size(self) -> int:

@@ -169,11 +169,10 @@ class Outbox:
             self._drop_what_ended()
         if not self.queued:
             return
+        if self._poll.poll(0):
+            return  # the node hung up: what it said before is still to be read, and then its end
         data = b"".join(self.pieces)
         try:
-            if self._poll.poll(0):
-                self.lose()
-                return
             self._watch.written(self.asked)
             count = self._sock.send(data)
         except NOT_NOW:
