@@ -58,7 +58,9 @@ class Helper:
     def stop(self) -> list[asyncio.Task[Any]]:
         """End all tasks, and return them; none is started from now on."""
         self._stopped = True
-        tasks = [task for task in (self._refreshing, self._watching) if task is not None]
+        tasks: list[asyncio.Task[Any]] = [
+            task for task in (self._refreshing, self._watching) if task is not None
+        ]
         tasks += [probe.asking for probe in self._probes() if probe.asking is not None]
         for task in tasks:
             task.cancel()
