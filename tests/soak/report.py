@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from tests.faults.calls import Done
 
 MEGABYTE = 1_000_000
-GROWTH = 8.0
-"""Megabytes by which the process may grow after the first two rounds: arenas are not returned."""
+GROWTH = 16.0
+"""Megabytes by which the process may grow after two rounds: bursts leave holes in its arenas."""
 BLOCKS = 5_000
 """Objects by which it may."""
 _COLUMNS = ["round", "fault", "promotion", "calls", "rate", "unknown", "absent"]

@@ -1,4 +1,8 @@
-"""The soak itself: rounds of full load, each with a fault, each checked while the next one runs."""
+"""The soak itself: rounds of full load, each with a fault.
+
+A round has chapters, with logs of their own, that are checked and removed while the next one runs:
+at a hundred thousand calls a second a whole round's would be what fills the memory.
+"""
 
 from __future__ import annotations
 
@@ -23,6 +27,8 @@ TASKS = 198
 """As many on each of three primaries."""
 QUIET = 0.25
 """Of a round's time passes before its fault."""
+CHAPTER = 3.0
+"""Seconds."""
 AFTER = 0.1
 """Seconds after a fault until whose start a call may still have met it."""
 
@@ -65,6 +71,7 @@ class Soak:
         self._lc = lc
         self._seconds = seconds
         self._tell = tell
+        self._chapter = 0
         self.report = Report()
 
     async def run(self, rounds: int) -> Report:
@@ -80,22 +87,23 @@ class Soak:
         return self.report
 
     async def _round(self, load: AsyncLoad, number: int) -> Round:
-        fault = FAULTS[number % len(FAULTS)]
         begin, before = monotonic(), sum(task.done for task in load.sick)
-        await asyncio.sleep(self._seconds * QUIET)
-        struck = await asyncio.to_thread(strike, self._lc, fault, number // len(FAULTS))
-        await asyncio.sleep(max(0.0, begin + self._seconds - monotonic()))
-        await self._next(load, number)
+        fault = asyncio.create_task(self._fault(number))
+        twice, absent = [], 0
+        while not fault.done() or monotonic() < begin + self._seconds:
+            await asyncio.sleep(CHAPTER)
+            doubled, missing = await self._end_chapter(load)
+            twice += doubled
+            absent += missing
+        end, struck = monotonic(), await fault
         failed = [call for task in load.sick for call in task.failed]
         stray = [call for call in failed if not excused(call, struck.begin, struck.end)]
         for task in load.sick:
             task.failed.clear()
-        end = monotonic()
         lag = load.lag.worst(begin, end)
         load.lag.forget()
-        twice, absent = await self._check(load, number)
         return Round(
-            fault=fault,
+            fault=FAULTS[number % len(FAULTS)],
             promotion=struck.promotion - struck.begin,
             calls=sum(task.done for task in load.sick) - before,
             seconds=end - begin,
@@ -107,24 +115,30 @@ class Soak:
             memory=Memory.now(),
         )
 
-    @staticmethod
-    async def _next(load: AsyncLoad, number: int) -> None:
-        """Begin a new round, and wait until no call of the old one is under way."""
+    async def _fault(self, number: int) -> Struck:
+        await asyncio.sleep(self._seconds * QUIET)
+        fault, victim = FAULTS[number % len(FAULTS)], number // len(FAULTS)
+        return await asyncio.to_thread(strike, self._lc, fault, victim)
+
+    async def _end_chapter(self, load: AsyncLoad) -> tuple[list[str], int]:
+        """Begin a new chapter; check the old one when none of its calls is under way any more."""
+        self._chapter += 1
         for task in load.sick:
-            task.round = number + 1
+            task.chapter = self._chapter
         limit = monotonic() + load.client.config.deadline + 5
-        while not all(task.began > number for task in load.sick):
+        while not all(task.began == self._chapter for task in load.sick):
             assert monotonic() < limit, "a call never came back"
             await asyncio.sleep(0.01)
+        return await self._check(load, self._chapter - 1)
 
     @staticmethod
-    async def _check(load: AsyncLoad, number: int) -> tuple[list[str], int]:
-        """Look at the old round's logs, and remove them."""
+    async def _check(load: AsyncLoad, chapter: int) -> tuple[list[str], int]:
+        """Return what was applied twice and how many are absent, and remove the logs."""
         doubled, missing = [], 0
-        names = [task.log_of(number) for task in load.sick]
+        names = [task.log_of(chapter) for task in load.sick]
         logs = await fetch_logs(load.client, names)
         for task, name in zip(load.sick, names, strict=True):
-            twice, absent = task.check(number, logs[name])
+            twice, absent = task.check(chapter, logs[name])
             doubled += twice
             missing += absent
         await load.client.unlink(*names)
