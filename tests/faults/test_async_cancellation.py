@@ -176,7 +176,7 @@ async def crowd(lc: LocalCluster, seed: int, report: Any, **options: Any) -> Non
         ]
         victims = draw.sample(tasks, CROWD // 2)
         while victims:
-            for task in [victims.pop() for _ in range(min(len(victims), draw.randint(1, 400)))]:
+            for task in [victims.pop() for _ in range(min(len(victims), draw.randint(1, 3000)))]:
                 task.cancel()
             await asyncio.sleep(0)
         replies = await asyncio.gather(*tasks, return_exceptions=True)
