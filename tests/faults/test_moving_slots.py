@@ -128,7 +128,8 @@ def drill(
         worst = loads.slowest(load.healthy, begin, end)
         report("slowest_healthy_call", worst)
         round_trips = max(worker.round_trips for worker in load.healthy)
-        assert worst <= loads.bound(load, begin, 0.1 * round_trips)
+        limit = loads.bound(load, begin, 0.1 * round_trips)
+        assert worst <= limit, f"a healthy shard's call took {worst:.3f} s (bound {limit:.3f} s)"
         left = [client.exists(*(f"fill:{{{tag}}}:{n}" for n in range(FILLERS))) for tag in moving]
         assert left == [FILLERS] * THREADS
         redirects = sum(node["redirects"] for node in client.stats()["nodes"].values())
