@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from clustercache._core import sources, wire
 from clustercache._core.wire import ServerError
-from clustercache._sync.events import NoReply, NotSent, Silent
+from clustercache._events import NoReply, NotSent, Silent
 from clustercache._sync.probe import Probe
 
 if TYPE_CHECKING:

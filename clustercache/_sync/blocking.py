@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any
 from clustercache._core import wire
 from clustercache._core.decisions import Event, Trouble
 from clustercache._core.wire import ServerError
+from clustercache._events import NoReply, Silent
 from clustercache._request import Failed, Request
-from clustercache._sync.events import NoReply, Silent
 from clustercache._sync.exchange import NOT_TRIED, Share, exchange
 from clustercache._sync.executor import ASKING, Executor
 from clustercache._sync.pool import Retired

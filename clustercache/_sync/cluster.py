@@ -30,13 +30,13 @@ from clustercache._core.read_from import ReadFrom, is_read
 from clustercache._core.slots import encode, key_slot
 from clustercache._core.wire import ServerError
 from clustercache._direct import DIRECT
+from clustercache._events import NoReply, NotSent, Silent
 from clustercache._limits import LimitScope
 from clustercache._nodes import NodeAccess
 from clustercache._request import NO_SLOT, Command, Failed, Request, merged
 from clustercache._sync.batches import Batches
 from clustercache._sync.blocking import Blocking
 from clustercache._sync.cluster_map import ClusterMap
-from clustercache._sync.events import NoReply, NotSent, Silent
 from clustercache._sync.executor import Executor
 from clustercache._sync.observed import observe
 from clustercache._sync.pool import STALE_AFTER, Stale

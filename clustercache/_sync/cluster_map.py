@@ -19,11 +19,11 @@ from clustercache._core.refresh import probe_pause
 from clustercache._core.slots import SLOT_COUNT
 from clustercache._limits import jitter
 from clustercache._request import Unsure
+from clustercache._startup import no_cluster, raise_if_refused
 from clustercache._sync.discovery import Discovery
 from clustercache._sync.health import Suspicion
 from clustercache._sync.helper import Helper
 from clustercache._sync.pool import Pool
-from clustercache._sync.startup import no_cluster, raise_if_refused
 from clustercache.exceptions import (
     ClosedError,
 )
@@ -163,7 +163,7 @@ class ClusterMap:
         """Take the answers, oldest first, into the map; `deadline` is in monotonic seconds."""
         while True:
             known = self.topology
-            found = self.discovery.agree(answers, known, deadline)
+            found = self.discovery.agreed(answers, known, deadline)
             if found is None:
                 return
             with self._lock:

@@ -21,8 +21,9 @@ from typing import TYPE_CHECKING, Any
 
 from clustercache._core import wire
 from clustercache._core.wire import INCOMPLETE, ServerError
+from clustercache._events import NoReply, NotSent, Refused, Silent, TooLarge
+from clustercache._handshake import handshake_steps
 from clustercache._sync.dial import connect, tune
-from clustercache._sync.events import NoReply, NotSent, Refused, Silent, TooLarge
 from clustercache._trust import untrusted
 
 if TYPE_CHECKING:
@@ -32,7 +33,6 @@ if TYPE_CHECKING:
     from clustercache._core.address import Address
     from clustercache.config import ClusterConfig
 
-LIBRARY = ("clustercache", "0.1.0")
 _READ_SIZE = 65536
 _PATIENCE_ENDED = "the node is silent"
 # A fresh socket buffer always takes this much at once, so that a short command cannot block.
@@ -139,24 +139,8 @@ class Connection:
             msg = f"cannot connect: {_reason(error)}"
             raise NotSent(msg, silent=isinstance(error, TimeoutError)) from error
 
-    @staticmethod
-    def handshake_steps(config: ClusterConfig) -> list[tuple[tuple[Any, ...], bool]]:
-        """Return what a new connection says first, as (command, must it succeed) pairs."""
-        username, password = config.credentials()
-        return wire.handshake(
-            protocol=3 if config.protocol is None else config.protocol,
-            username=username,
-            password=password,
-            client_name=config.client_name,
-            db=config.db,
-            library=LIBRARY,
-        )
-
     def _shake_hands(self, config: ClusterConfig, deadline: float, *, readonly: bool) -> None:
-        steps = self.handshake_steps(config)
-        if readonly:
-            # A replica outside of a cluster refuses it, and serves reads all the same.
-            steps.append((("READONLY",), False))
+        steps = handshake_steps(config, readonly=readonly)
         try:
             self.send(wire.pack_many([command for command, _ in steps]), deadline)
             for command, required in steps:

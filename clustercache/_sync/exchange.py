@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any, Final
 from clustercache._core import decisions
 from clustercache._core.decisions import Event, Trouble
 from clustercache._core.wire import ServerError
+from clustercache._events import NoReply, NotSent, Refused, Silent, TooLarge
 from clustercache._request import Failed
-from clustercache._sync.events import NoReply, NotSent, Refused, Silent, TooLarge
 from clustercache._sync.pool import PoolFull, Retired
 
 if TYPE_CHECKING:

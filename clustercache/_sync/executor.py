@@ -11,10 +11,9 @@ from time import monotonic
 from typing import TYPE_CHECKING, Any, cast
 
 from clustercache._core import decisions, wire
-from clustercache._core.decisions import Attempt, Event, Trouble, Verb
+from clustercache._core.decisions import Event, Trouble
 from clustercache._core.wire import ServerError
-from clustercache._failures import failure
-from clustercache._limits import jitter
+from clustercache._course import Course, note
 from clustercache._request import Failed, Lease, merged
 from clustercache._sync.exchange import NOT_TRIED, Share, exchange, finish
 from clustercache._sync.health import Crowded
@@ -22,10 +21,11 @@ from clustercache._sync.pool import Stale
 
 if TYPE_CHECKING:
     from clustercache._core.address import Address
+    from clustercache._core.decisions import Decision
+    from clustercache._events import NoReply, NotSent, Silent
     from clustercache._request import Exchange, Request
     from clustercache._sync.cluster_map import ClusterMap
     from clustercache._sync.connection import Connection
-    from clustercache._sync.events import NoReply, NotSent, Silent
     from clustercache._sync.pool import Pool
 
     First = NotSent | NoReply | Silent | Stale | ServerError
@@ -47,53 +47,28 @@ class Executor:
             request: What to send.
             first: What a first attempt, made elsewhere, ended in.
         """
-        history: list[Attempt] = []
-        backoff = request.command.limits.retry.backoff
-        target, asking, outcome = request.target, False, first
-        started = request.command.deadline - request.command.limits.deadline
+        course, outcome = Course(self._map, request, self._weigh), first
         while True:
             if outcome is None:
-                started = monotonic()
-                outcome = self._attempt(request, target, asking=asking)
+                course.begin(monotonic())
+                outcome = self._attempt(request, course.target, asking=course.asking)
                 if type(outcome) is not Failed:
-                    request.via = target
+                    request.via = course.target
                     return outcome
-            decision = decisions.decide(
-                outcome.event, request.call, history, backoff=backoff, jitter=jitter()
-            )
-            if decision.verb is Verb.SPLIT:
+            pause = course.follow(outcome, monotonic())
+            if pause is None:
                 return self._key_by_key(cast("Request", request))
-            if decision.verb is not Verb.SEND:
-                if decision.refresh:
-                    self._map.helper.refresh()
-                raise failure(decision.verb, outcome, request, history, monotonic() - started)
-            history.append(Attempt(outcome.event, monotonic() - started))
-            self._map.observer.decided(request.facts, outcome.event, decision, len(history))
-            self._obey(decision, outcome.event, request)
-            target, asking, outcome = decision.to or request.target, decision.asking, None
-            if monotonic() >= request.command.deadline:
-                outcome = Failed(Event(Trouble.EXPIRED, target or history[-1].event.node))
+            if pause:
+                time.sleep(pause)
+            outcome = course.expired(monotonic())
+
+    def _weigh(self, decision: Decision, event: Event, request: Exchange) -> Decision:  # noqa: ARG002
+        """Return what is obeyed of a decision to send again."""
+        return decision
 
     def note(self, event: Event, request: Exchange) -> None:
         """Do what an event asks for apart from sending again: the map, and suspicion."""
-        backoff = request.command.limits.retry.backoff
-        decision = decisions.decide(event, request.call, [], backoff=backoff, jitter=jitter())
-        self._obey(decision, event, request)
-
-    def _obey(self, decision: decisions.Decision, event: Event, request: Exchange) -> None:
-        pool = self._map.pools.get(event.node) if event.node else None
-        if event.to is not None and pool is not None:
-            pool.redirects += 1
-        if decision.patch and event.slot is not None and event.to is not None:
-            self._map.patch(event.slot, event.to)
-        if decision.reconnect and (where := event.to or event.node) is not None:
-            self._map.pool_at(where).flush()
-        if decision.refresh:
-            self._map.helper.refresh(*([event.to] if event.to else []))
-        if decision.suspect and pool is not None and self._map.suspect(pool):
-            return  # the next attempt waits for the node's recovery or its successor
-        if decision.pause:
-            time.sleep(max(0.0, min(decision.pause, request.command.deadline - monotonic())))
+        note(self._map, event, request)
 
     def _attempt(self, request: Exchange, target: Address | None, *, asking: bool) -> Any:
         """Send the request once; return its reply or a Failed."""

@@ -6,9 +6,10 @@ from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 from clustercache._core.wire import INCOMPLETE
+from clustercache._events import NotSent
+from clustercache._handshake import handshake_steps
 from clustercache._sync.connection import Connection
 from clustercache._sync.dial import Dial
-from clustercache._sync.events import NotSent
 
 if TYPE_CHECKING:
     import ssl
@@ -77,7 +78,7 @@ class Link:
         self._connection: PushConnection | None = None
         self._dial: Dial | None = None
         self._pinged: float | None = None
-        self._outbox = bytearray(session.shake_hands(Connection.handshake_steps(config)))
+        self._outbox = bytearray(session.shake_hands(handshake_steps(config)))
         name = config.tls.server_name if config.tls else None
         self._dial = Dial(target, tls, name)
         self.born = self.heard = monotonic()

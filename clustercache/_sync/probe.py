@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
@@ -10,9 +9,10 @@ from clustercache._core import wire
 from clustercache._core.decisions import Trouble, classify
 from clustercache._core.sources import CLUSTER
 from clustercache._core.wire import ServerError
+from clustercache._events import NoReply, NotSent, Silent
+from clustercache._handshake import handshake_steps
 from clustercache._sync.connection import Connection
 from clustercache._sync.dial import Dial
-from clustercache._sync.events import NoReply, NotSent, Silent
 
 if TYPE_CHECKING:
     import ssl
@@ -27,11 +27,6 @@ _READ_TIME = 0.05
 """Seconds for the rest of replies that have begun to come."""
 _GRACE = 1.0
 """Seconds that a dial or an answer gets beyond socket_connect_timeout, before a new connection."""
-
-
-def for_probes(config: ClusterConfig) -> ClusterConfig:
-    """Return the configuration of a connection whose replies the package reads itself."""
-    return dataclasses.replace(config, decode_responses=False)
 
 
 class Probe:
@@ -87,7 +82,7 @@ class Probe:
                 self._connection = self._connect(seconds)
                 if self._connection is None:
                     return False
-                steps = self._connection.handshake_steps(self._config)
+                steps = handshake_steps(self._config)
                 data = wire.pack_many([command for command, _ in steps]) + data
                 self._expected += len(steps)
             self._connection.send(data, monotonic() + seconds)

@@ -14,8 +14,8 @@ from clustercache._core import wire
 from clustercache._core.slots import key_slot
 from clustercache._core.wire import ServerError
 from clustercache._direct import READS
+from clustercache._events import NoReply, NotSent, Silent
 from clustercache._request import Command, Failed, merged
-from clustercache._sync.events import NoReply, NotSent, Silent
 from clustercache._sync.pool import Stale
 from clustercache._sync.readers import Readers
 from clustercache._sync.replica_reads import ReadExecutor, ReadRequest

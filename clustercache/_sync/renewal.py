@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from clustercache._core import wire
 from clustercache._core.wire import ServerError
-from clustercache._sync.events import NoReply, NotSent, Silent
+from clustercache._events import NoReply, NotSent, Silent
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable

@@ -192,8 +192,8 @@ class ReadExecutor(Executor):
                 return Failed(Event(Trouble.CROWDED, pool.address))
         return NOT_TRIED
 
-    def _obey(self, decision: Decision, event: Event, request: Exchange) -> None:
-        """Do what was decided; without a pause if another node is left to ask."""
+    def _weigh(self, decision: Decision, event: Event, request: Exchange) -> Decision:
+        """Return what was decided; without a pause if another node is left to ask."""
         if isinstance(request, ReadRequest) and request.reader is not None:
             request.tried.add(request.reader)
             if not request.reader.is_primary:
@@ -203,7 +203,7 @@ class ReadExecutor(Executor):
                     decision = replace(decision, pause=0.0)
                 else:
                     request.tried.clear()
-        super()._obey(decision, event, request)
+        return decision
 
     def _judge(self, reader: Reader, decision: Decision, event: Event, slot: int | None) -> None:
         """Let a replica's trouble count for the calls to come."""

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from clustercache._core import wire
 from clustercache._core.batch import Batch, Unit
 from clustercache._core.decisions import Event, Trouble, Verb
+from clustercache._course import obey
 from clustercache._failures import failure
 from clustercache._limits import jitter
 from clustercache._request import Failed, merged
@@ -98,23 +99,13 @@ class Rounds:
 
     def _obey(self, unit: Unit, decision: Decision) -> None:
         event = unit.event
-        pool = self._map.pools.get(event.node) if event and event.node else None
         if event is not None:
             attempt = len(unit.history)
             self._map.observer.decided(unit.payload.facts, event, decision, attempt)
         if decision.verb is Verb.SPLIT and not unit.done:
             self._split(unit)
-        if event is not None and event.to is not None:
-            if pool is not None:
-                pool.redirects += 1
-            if decision.patch and event.slot is not None:
-                self._map.patch(event.slot, event.to)
-        if decision.reconnect and event is not None and (where := event.to or event.node):
-            self._map.pool_at(where).flush()
-        if decision.refresh:
-            self._map.helper.refresh(*([event.to] if event and event.to else []))
-        if decision.suspect and pool is not None:
-            self._map.suspect(pool)
+        if event is not None:
+            obey(self._map, event, decision)
 
     def _split(self, unit: Unit) -> None:
         """Put a part's keys in its place, each by itself."""

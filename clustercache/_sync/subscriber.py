@@ -24,8 +24,8 @@ from clustercache._core.messages import LOST, SILENT, Kind
 from clustercache._core.session import What
 from clustercache._core.slots import key_slot
 from clustercache._core.subscriptions import Subscriptions, primaries
+from clustercache._events import NoReply, NotSent, Refused, Silent
 from clustercache._limits import jitter
-from clustercache._sync.events import NoReply, NotSent, Refused, Silent
 from clustercache._sync.link import Link
 from clustercache.exceptions import ClosedError, ClusterCacheError
 

@@ -8,8 +8,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from clustercache._core.wire import ServerError
+from clustercache._events import NoReply, NotSent, Refused, Silent
 from clustercache._sync.connection import Connection
-from clustercache._sync.events import NoReply, NotSent, Refused, Silent
 from clustercache._trust import UNTRUSTED, without_code
 from clustercache.exceptions import AdminError
 

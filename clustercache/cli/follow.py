@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 from clustercache._core import wire
 from clustercache._core.decisions import Trouble, classify
 from clustercache._core.wire import ServerError
+from clustercache._events import NoReply, NotSent, Refused, Silent
 from clustercache._sync.connection import Connection
-from clustercache._sync.events import NoReply, NotSent, Refused, Silent
 from clustercache.exceptions import AdminError
 
 if TYPE_CHECKING:

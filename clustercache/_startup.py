@@ -10,7 +10,7 @@ from clustercache._commands import to_error
 from clustercache._core import decisions
 from clustercache._core.sources import WrongKindError
 from clustercache._core.wire import ServerError
-from clustercache._sync.events import Refused
+from clustercache._events import Refused
 from clustercache._trust import UNTRUSTED, without_code
 from clustercache.exceptions import ConfigurationError, NoClusterError, UntrustedError
 
