@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import logging
 import time
+from contextlib import contextmanager
 
 import pytest
 
@@ -24,23 +26,48 @@ def new_loop(loop="asyncio"):
     return uvloop.new_event_loop() if loop == "uvloop" else asyncio.new_event_loop()
 
 
-def run(main, *, loop="asyncio", collect=True):
+class _Records(logging.Handler):
+    """Keeps what asyncio logs."""
+
+    def __init__(self):
+        super().__init__(logging.WARNING)
+        self.texts = []
+
+    def emit(self, record):
+        self.texts.append(record.getMessage())
+
+
+@contextmanager
+def _logged():
+    records, logger = _Records(), logging.getLogger("asyncio")
+    logger.addHandler(records)
+    try:
+        yield records.texts
+    finally:
+        logger.removeHandler(records)
+
+
+def run(main, *, loop="asyncio", collect=True, debug=False):
     """Run a coroutine in an event loop of its own, and return its result.
 
-    Fails if it leaves a task behind, or if the loop had to report what nobody took.
+    Fails if it leaves a task behind, or if the loop had to report or log anything.
 
     Args:
         main: The coroutine.
         loop: "asyncio" or "uvloop".
         collect: Whether garbage is collected at the end, so that what was not closed is told now.
+        debug: Whether the loop refuses what comes from another thread, and the like.
     """
     reports = []
-    with asyncio.Runner(loop_factory=lambda: new_loop(loop)) as runner:
-        runner.get_loop().set_exception_handler(lambda _, context: reports.append(context))
-        result = runner.run(_watched(main))
-    if collect:
-        gc.collect()
+    with _logged() as texts:
+        with asyncio.Runner(loop_factory=lambda: new_loop(loop), debug=debug) as runner:
+            runner.get_loop().set_exception_handler(lambda _, context: reports.append(context))
+            runner.get_loop().slow_callback_duration = 10.0
+            result = runner.run(_watched(main))
+        if collect:
+            gc.collect()
     assert not reports, reports
+    assert not texts, texts
     return result
 
 

@@ -96,7 +96,7 @@ def test_two_loops_in_two_threads_share_one_client_at_once(fake, loop):
 
     def thread():
         try:
-            run(work(), loop=loop, collect=False)
+            run(work(), loop=loop, collect=False, debug=True)
         except BaseException as error:  # noqa: BLE001 - told below
             failures.append(error)
 
