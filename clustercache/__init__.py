@@ -12,14 +12,16 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from clustercache import exceptions
+    from clustercache._async.cluster import AsyncCluster
     from clustercache._core.read_from import ReadFrom
     from clustercache._sync.cluster import Cluster
     from clustercache.config import ClusterConfig, RetryPolicy
 
 __version__ = "0.1.0"
-__all__ = ["Cluster", "ClusterConfig", "ReadFrom", "RetryPolicy", "exceptions"]
+__all__ = ["AsyncCluster", "Cluster", "ClusterConfig", "ReadFrom", "RetryPolicy", "exceptions"]
 
 _HOMES = {
+    "AsyncCluster": "clustercache._async.cluster",
     "Cluster": "clustercache._sync.cluster",
     "ClusterConfig": "clustercache.config",
     "ReadFrom": "clustercache._core.read_from",

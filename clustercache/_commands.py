@@ -23,7 +23,7 @@ from redis.cluster import (
     parse_cluster_shards_with_str_keys,
     parse_cluster_slots,
 )
-from redis.commands import RedisClusterCommands
+from redis.commands import AsyncRedisClusterCommands, RedisClusterCommands
 from redis.commands.core import Script as RedisScript
 from redis.lock import Lock as RedisLock
 
@@ -40,6 +40,7 @@ __all__ = [
     "EMPTY_RESPONSE",
     "NEVER_DECODE",
     "REPEATABLE",
+    "AsyncCommands",
     "Commands",
     "RedisLock",
     "RedisScript",
@@ -119,7 +120,7 @@ _MERGES: dict[Merge, Callable[[Sequence[Any]], Any]] = {
 }
 
 
-_WATCHING = "not on a shared connection: use Cluster.pipeline(transaction=True)"
+_WATCHING = "not on a shared connection: use pipeline(transaction=True)"
 
 SPECIAL = frozenset({"target_nodes", "target", EMPTY_RESPONSE, NEVER_DECODE, REPEATABLE})
 """Options of a call that are this client's own; the others are for redis-py's reply callbacks."""
@@ -133,17 +134,16 @@ def for_callback(options: Mapping[str, Any]) -> dict[str, Any]:
 _NOT_FOR_CALLBACKS = SPECIAL | {"keys"}
 
 
-class Commands(RedisClusterCommands):
-    """Every command method of redis-py's cluster client."""
+class HotCommands:
+    """The hot few, for both kinds of client: each returns what `execute_command` does."""
 
     if TYPE_CHECKING:
-        _event_dispatcher: Any
+        # A type checker sees redis-py's own signatures, which tell sync results from async ones.
 
         def execute_command(self, *args: Any, **options: Any) -> Any:
             """Send a command and return its result."""
 
     else:
-        # A type checker sees redis-py's own signatures, which tell sync results from async ones.
 
         def get(self, name: Any) -> Any:
             """Return the value at `name`, or None."""
@@ -220,6 +220,28 @@ class Commands(RedisClusterCommands):
             """Do what `mget` does here: keys may live in any slots."""
             return self.mget(keys, *args)
 
+
+class Commands(HotCommands, RedisClusterCommands):
+    """Every command method of redis-py's cluster client."""
+
+    if TYPE_CHECKING:
+        _event_dispatcher: Any
+
+    else:
+
         def mset_nonatomic(self, mapping: Mapping[Any, Any]) -> Any:
             """Set the pairs, in whatever slots; the result is a list, as in redis-py."""
             return [self.mset(mapping)]
+
+
+class AsyncCommands(HotCommands, AsyncRedisClusterCommands):  # type: ignore[misc]
+    """Every command method of redis-py's asyncio cluster client."""
+
+    if TYPE_CHECKING:
+        _event_dispatcher: Any
+
+    else:
+
+        async def mset_nonatomic(self, mapping: Mapping[Any, Any]) -> Any:
+            """Set the pairs, in whatever slots; the result is a list, as in redis-py."""
+            return [await self.mset(mapping)]

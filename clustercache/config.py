@@ -113,6 +113,8 @@ class ClusterConfig:
         socket_connect_timeout: Seconds that one connect and its handshake may take.
         deadline: Seconds that one call may take, with all redirects, retries and waits.
         max_connections: Connections per node.
+        max_in_flight: Commands that may be under way on an `AsyncCluster`'s connection to a node;
+            further ones wait.
         max_waiting: Calls that may wait for one sick shard; further ones fail at once.
         max_reply_bytes: The largest reply that is read, give or take 64 KiB; None reads any.
         socket_keepalive: Whether TCP keep-alive probes are on.
@@ -142,6 +144,7 @@ class ClusterConfig:
     socket_connect_timeout: float = 1.0
     deadline: float = 10.0
     max_connections: int = 64
+    max_in_flight: int = 10_000
     max_waiting: int = 128
     max_reply_bytes: int | None = None
     socket_keepalive: bool = True
@@ -158,8 +161,9 @@ class ClusterConfig:
         for name in ("decode_responses", "legacy_responses", "socket_keepalive"):
             if type(getattr(self, name)) is not bool:
                 _refuse(f"{name} must be True or False")
-        for name, least in (("max_connections", 1), ("max_waiting", 1), ("db", 0)):
-            _check_whole(name, getattr(self, name), least)
+        for name in ("max_connections", "max_in_flight", "max_waiting"):
+            _check_whole(name, getattr(self, name), 1)
+        _check_whole("db", self.db, 0)
         _check_whole("max_reply_bytes", self.max_reply_bytes or 65536, 65536)
         if self.protocol not in {None, 2, 3}:
             _refuse(f"protocol must be 2 or 3, not {self.protocol!r}")
@@ -255,6 +259,7 @@ _FIELDS = {f.name for f in dataclasses.fields(ClusterConfig)} - {"seeds", "tls"}
 _TLS_NAMES = {"ssl_min_version": "min_version", "ssl_server_name": "server_name"}
 _URL_NUMBERS = {"socket_timeout": float, "socket_connect_timeout": float, "deadline": float}
 _URL_INTEGERS = {"max_connections", "max_waiting", "db", "protocol", "ssl_min_version"} | {
+    "max_in_flight",
     "max_reply_bytes",
 }
 _URL_FLAGS = {"decode_responses", "legacy_responses", "socket_keepalive", "ssl_check_hostname"}

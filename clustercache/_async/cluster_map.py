@@ -1,0 +1,321 @@
+"""The map in force on one loop: a topology snapshot and, for each slot, what reaches its owner.
+
+The snapshot is shared by all loops of a client; the connections are each loop's own. Everything
+here happens on the loop, between two awaits, so that there is no lock.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import random
+from time import monotonic
+from typing import TYPE_CHECKING, Any
+
+from clustercache._async.helper import Helper
+from clustercache._async.mux import Mux
+from clustercache._async.suspicion import Suspicion
+from clustercache._core.refresh import probe_pause
+from clustercache._core.slots import SLOT_COUNT
+from clustercache._limits import jitter
+from clustercache._request import Unsure
+from clustercache._startup import no_cluster, raise_if_refused
+from clustercache.exceptions import ClosedError
+from clustercache.instrumentation import (
+    NodeBack,
+    NodeReplaced,
+    NodeSuspected,
+    RefreshDone,
+    TopologyChanged,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from clustercache._async.knowledge import Knowledge
+    from clustercache._core.address import Address
+    from clustercache._core.routing import Part
+    from clustercache._core.sources import Answer
+    from clustercache._core.topology import Shard, Topology
+    from clustercache._request import Command
+
+_REFRESH_TIME = 2.0
+"""Seconds that one refresh may take, whatever its nodes do."""
+
+_HASTE = 0.25
+"""Seconds for each node that a refresh asks while calls wait for a suspected one."""
+
+
+class ClusterMap:
+    """What a client knows of the cluster, and one loop's connections to it."""
+
+    def __init__(self, knowledge: Knowledge, loop: asyncio.AbstractEventLoop) -> None:
+        """Open nothing yet: the first call learns the topology, unless another loop's did."""
+        self.loop = loop
+        self.config = knowledge.config
+        self.discovery = knowledge.discovery
+        self.observer = knowledge.observer
+        self._knowledge = knowledge
+        self.helper = Helper(self)
+        self.topology: Topology | None = None
+        self.single: bool | None = None
+        """Whether one shard takes keys of all slots together; None while that is not known."""
+        self.slots: list[Mux | None] = [None] * SLOT_COUNT
+        self.pools: dict[Address, Mux] = {}
+        self.suspicions: dict[Address, Suspicion] = {}
+        self.closed = False
+        self._learning: asyncio.Task[dict[Address, Exception]] | None = None
+        if knowledge.topology is not None:
+            self._install(knowledge.topology)
+
+    # Learning ---------------------------------------------------------------------------------
+
+    async def ensure(self, deadline: float) -> None:
+        """Learn the topology unless it is known; callers at the same time wait for one of them.
+
+        Args:
+            deadline: Until when, in monotonic seconds.
+
+        Raises:
+            NoClusterError: No seed gave it before `deadline`.
+            ClosedError: The client was closed.
+        """
+        failures: dict[Address, Exception] = {}
+        asked = False
+        while True:
+            if self.closed:
+                msg = "the client is closed: make a new one"
+                raise ClosedError(msg)
+            if self.topology is not None:
+                return
+            raise_if_refused(failures, self.config.db)
+            left = deadline - monotonic()
+            if left <= 0:
+                raise no_cluster(failures)
+            if asked:
+                await asyncio.sleep(min(probe_pause(jitter()), left))
+            failures = await self._learn(deadline) or failures
+            asked = True
+
+    async def _learn(self, deadline: float) -> dict[Address, Exception]:
+        if self._learning is None:
+            self._learning = self.loop.create_task(self._learn_from_seeds(deadline))
+        attempt = self._learning
+        await asyncio.wait({attempt}, timeout=max(deadline - monotonic(), 0.0))
+        if not attempt.done():
+            return {}
+        if self._learning is attempt:
+            self._learning = None
+        return {} if attempt.cancelled() else attempt.result()
+
+    async def _learn_from_seeds(self, deadline: float) -> dict[Address, Exception]:
+        began, seeds = monotonic(), self.config.seeds
+        # A silent seed must leave time for the others.
+        patience = max((deadline - began) / len(seeds), 0.05)
+        answers, failures = await self.discovery.learn(
+            seeds,
+            patience=min(self.config.socket_connect_timeout, patience),
+            deadline=deadline,
+        )
+        await self._asked(answers, failures, began, deadline)
+        return {**failures, **self.discovery.doubt}
+
+    async def refresh(self, hints: Sequence[Address]) -> None:
+        """Ask some nodes for their views and adopt what comes of it; for the helper."""
+        current = self.topology
+        order = list(current.nodes) if current else []
+        random.shuffle(order)
+        patience = _HASTE if self.suspicions else self.config.socket_connect_timeout
+        began = monotonic()
+        answers, failures = await self.discovery.learn(
+            self.discovery.whom(current, hints, order),
+            avoid=self.suspicions,
+            patience=min(patience, self.config.socket_connect_timeout),
+            deadline=began + _REFRESH_TIME,
+            known=current.ids if current else frozenset(),
+        )
+        self._knowledge.refreshes += 1
+        await self._asked(answers, failures, began)
+
+    async def _asked(
+        self,
+        answers: Sequence[Answer],
+        failures: Mapping[Address, Exception],
+        began: float,
+        deadline: float = math.inf,
+    ) -> None:
+        """Adopt what was said when somebody was asked, and tell of it."""
+        failed = tuple(map(str, failures))
+        took = monotonic() - began
+        self.observer.tell(RefreshDone(answered=len(answers), failed=failed, seconds=took))
+        await self.adopt(answers, deadline)
+
+    async def adopt(self, answers: Sequence[Answer], deadline: float = math.inf) -> None:
+        """Take the answers, oldest first, into the map; `deadline` is in monotonic seconds."""
+        while True:
+            known = self.topology
+            found = await self.discovery.agreed(answers, known, deadline)
+            if found is None or self.closed:
+                return
+            if self.topology is not known:
+                continue  # patched, or learnt by another task, meanwhile
+            if known is None or known.confirmed is not None or not found.same_as(known):
+                self._install(found)
+                self._knowledge.publish(found, self)
+            return
+
+    def follow(self, topology: Topology) -> None:
+        """Take what another loop learnt."""
+        if not self.closed and topology is not self.topology:
+            self._install(topology)
+
+    async def parts_of(self, command: Command) -> list[Part]:
+        """Return a call's parts; learn the topology first where they depend on it."""
+        try:
+            return command.parts(self.single)
+        except Unsure:
+            await self.ensure(command.deadline)
+            return command.parts(self.single)
+
+    def patch(self, slot: int, address: Address) -> None:
+        """Follow a MOVED provisionally, until the refresh that it causes."""
+        if self.topology is not None:
+            moved = self.topology.with_moved(slot, address)
+            if moved is not self.topology:
+                self._install(moved)
+                self._knowledge.publish(moved, self)
+
+    def _install(self, new: Topology) -> None:
+        pools = {a: self.pools.get(a) or self.new_pool(a, readonly=False) for a in new.nodes}
+        of_shard = {shard: pools[shard.primary.address] for shard in new.shards}
+        self.slots = [None if shard is None else of_shard[shard] for shard in new.slots]
+        left = [pool for address, pool in self.pools.items() if address not in pools]
+        self.topology, self.pools, self.single = new, pools, new.single
+        for pool in left:
+            pool.retire()
+        owners = {pool.address for pool in of_shard.values()}
+        for suspicion in list(self.suspicions.values()):
+            watched = new.nodes.keys() - owners if suspicion.replica else owners
+            if suspicion.pool.address not in watched:
+                self.end(suspicion, replaced=True)
+        self.observer.tell(
+            TopologyChanged(
+                nodes=len(new.nodes),
+                shards=len(new.shards),
+                provisional=new.confirmed is not None,
+            )
+        )
+
+    # Nodes ------------------------------------------------------------------------------------
+
+    def new_pool(self, address: Address, *, readonly: bool) -> Mux:
+        """Return what reaches a node; `readonly` is for reads that a replica serves."""
+        return Mux(
+            address,
+            self.config,
+            self._knowledge.tls,
+            self.loop,
+            target=self.discovery.target(address),
+            readonly=readonly,
+            on_silence=self.suspect_replica if readonly else self.suspect,
+            observer=self.observer,
+        )
+
+    def pool_at(self, address: Address) -> Mux:
+        """Return what reaches a node, known or not (an ASK may name one that no map has yet)."""
+        pool = self.pools.get(address)
+        if pool is None:
+            pool = self.pools[address] = self.new_pool(address, readonly=False)
+        return pool
+
+    def any_primary(self) -> Mux | None:
+        """Return the first primary that is not suspected, or else the first."""
+        known = self.topology
+        pools = [self.pool_at(shard.primary.address) for shard in known.shards] if known else []
+        well = (pool for pool in pools if pool.suspicion is None)
+        return next(well, pools[0] if pools else None)
+
+    # Health -----------------------------------------------------------------------------------
+
+    def suspect(self, pool: Mux) -> bool:
+        """Begin to doubt a primary: calls wait until it answers or is replaced.
+
+        Returns:
+            False where it owns no slot (any more), so that there is nothing to wait for.
+        """
+        known, shard = self.topology, self._shard_of(pool)
+        if shard is None or self.closed or known is None or shard not in known.slots:
+            return False
+        self._watch(pool, replica=False)
+        return True
+
+    def suspect_replica(self, pool: Mux) -> None:
+        """Begin to doubt a replica that served reads: they avoid it until it answers."""
+        if not (self.closed or pool.retired or pool.address in self.suspicions):
+            self._watch(pool, replica=True)
+
+    def _watch(self, pool: Mux, *, replica: bool) -> None:
+        if pool.suspicion is None:
+            pool.errors += 1
+            suspicion = Suspicion(pool, replica=replica)
+            self.suspicions[pool.address] = suspicion
+            pool.doubt(suspicion)
+            self.observer.tell(NodeSuspected(node=str(pool.address)))
+        self.helper.start()
+
+    def _shard_of(self, pool: Mux) -> Shard | None:
+        shards = self.topology.shards if self.topology else ()
+        return next((s for s in shards if self.pools.get(s.primary.address) is pool), None)
+
+    def witnesses_of(self, pool: Mux) -> list[Address]:
+        """Return who will know a primary's successor first: its replicas, or the sentinels."""
+        shard = self._shard_of(pool)
+        return self.discovery.witnesses(shard) if shard else []
+
+    def end(self, suspicion: Suspicion, *, replaced: bool) -> None:
+        """End a suspicion: the node is well, or its slots have a new owner."""
+        pool = suspicion.pool
+        if self.suspicions.get(pool.address) is suspicion:
+            del self.suspicions[pool.address]
+        if pool.suspicion is suspicion:
+            pool.doubt(None)
+        suspicion.over.set()
+        if replaced:
+            pool.wake()
+        event = NodeReplaced if replaced else NodeBack
+        self.observer.tell(event(node=str(pool.address)))
+
+    # The end ----------------------------------------------------------------------------------
+
+    async def aclose(self) -> None:
+        """Refuse new calls, let those under way finish within the deadline, and close."""
+        limit = monotonic() + self.config.deadline
+        pools = list(self.pools.values())
+        ending = self.close()
+        for pool in pools:
+            await pool.drained(limit)
+        for pool in pools:
+            pool.wake()
+        if ending:
+            await asyncio.wait(ending)
+
+    def close(self) -> list[asyncio.Task[Any]]:
+        """Refuse new calls and close what is idle; return the tasks that are ending."""
+        self.closed = True
+        self.slots = [None] * SLOT_COUNT
+        pools, self.pools, self.topology = list(self.pools.values()), {}, None
+        ending = self.helper.stop()
+        if self._learning is not None:
+            self._learning.cancel()
+            ending.append(self._learning)
+        for suspicion in list(self.suspicions.values()):
+            self.end(suspicion, replaced=True)
+        for pool in pools:
+            ending += pool.retire()
+        return ending
+
+    def abandon(self) -> None:
+        """Close the sockets alone: the loop is closed, or another process's."""
+        self.closed = True
+        for pool in self.pools.values():
+            pool.abandon()

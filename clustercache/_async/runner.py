@@ -1,0 +1,42 @@
+"""What runs calls on one loop."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from clustercache._async.batches import Batches
+from clustercache._async.cluster_map import ClusterMap
+from clustercache._async.executor import Executor
+from clustercache._request import Command, Request, merged
+
+if TYPE_CHECKING:
+    import asyncio
+
+    from clustercache._async.knowledge import Knowledge
+    from clustercache._core.routing import Part
+
+
+class Runner:
+    """One loop's map, and who sends on it.
+
+    Attributes:
+        loop: The loop.
+        map: Its map.
+        executor: Runs single requests.
+        batches: Runs calls of several parts.
+    """
+
+    __slots__ = ("batches", "executor", "loop", "map")
+
+    def __init__(self, knowledge: Knowledge, loop: asyncio.AbstractEventLoop) -> None:
+        """Open nothing yet."""
+        self.loop = loop
+        self.map = ClusterMap(knowledge, loop)
+        self.executor = Executor(self.map)
+        self.batches = Batches(self.map, self.executor)
+
+    async def run(self, command: Command, parts: list[Part]) -> Any:
+        """Return the reply to a checked call."""
+        if len(parts) == 1:
+            return await self.executor.run(Request(command, parts[0]))
+        return merged(command, parts, *await self.batches.run(command, parts))
