@@ -310,9 +310,11 @@ class Mux:
 
     async def drained(self, deadline: float) -> None:
         """Wait until no call is under way, but not past `deadline` (monotonic seconds)."""
-        while any(connection.outstanding for connection in self._everyone):
-            if not await self._leasing.wait(deadline):
+        while places := {place for one in self._everyone for place in one.awaited()}:
+            left = deadline - monotonic()
+            if left <= 0:
                 return
+            await asyncio.wait(places, timeout=left)
 
     def abandon(self) -> None:
         """Close this process's end only: what watches the sockets is another's, or gone."""
