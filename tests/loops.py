@@ -47,7 +47,7 @@ def _logged():
         logger.removeHandler(records)
 
 
-def run(main, *, loop="asyncio", collect=True, debug=False):
+def run(main, *, loop="asyncio", collect=True, debug=False, tasks=False):
     """Run a coroutine in an event loop of its own, and return its result.
 
     Fails if it leaves a task behind, or if the loop had to report or log anything.
@@ -56,6 +56,7 @@ def run(main, *, loop="asyncio", collect=True, debug=False):
         main: The coroutine.
         loop: "asyncio" or "uvloop".
         collect: Whether garbage is collected at the end, so that what was not closed is told now.
+        tasks: Whether tasks may be left: they are cancelled.
         debug: Whether the loop refuses what comes from another thread, and the like.
     """
     reports = []
@@ -63,7 +64,7 @@ def run(main, *, loop="asyncio", collect=True, debug=False):
         with asyncio.Runner(loop_factory=lambda: new_loop(loop), debug=debug) as runner:
             runner.get_loop().set_exception_handler(lambda _, context: reports.append(context))
             runner.get_loop().slow_callback_duration = 10.0
-            result = runner.run(_watched(main))
+            result = runner.run(main if tasks else _watched(main))
         if collect:
             gc.collect()
     assert not reports, reports

@@ -272,6 +272,14 @@ class Mux:
         if shared is not None:
             shared.lose_when_idle()
 
+    def leave_silence(self) -> None:
+        """Use the shared connection no more if it stays silent: the node is well, and it is not."""
+        shared = self._shared
+        if shared is None or not shared.sent:
+            return
+        if monotonic() - shared.heard >= self._config.patience:
+            self.flush()
+
     def wake(self) -> None:
         """End what is under way: the node is not what it was."""
         for connection in list(self._everyone):

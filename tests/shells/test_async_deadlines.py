@@ -48,13 +48,7 @@ async def together(r):
         await asyncio.gather(*map(r.get, keys(100)))
 
 
-async def with_deadlines(r):
-    for number in range(1000):
-        with r.deadline(2.0 + number / 1000):
-            await r.get(KEY)
-
-
-@pytest.mark.parametrize("work", [one_after_another, together, with_deadlines])
+@pytest.mark.parametrize("work", [one_after_another, together])
 def test_a_thousand_calls_take_no_thousand_timers(fake, work):
     async def main():
         async with warm(fake) as r:

@@ -133,7 +133,7 @@ def test_what_one_loop_learns_the_others_know(fake, loop):
         before = slots_asked(fake)
         await until(lambda: before > 1 or slots_asked(fake) > 1)
 
-    run(redirected(), loop=loop)
+    run(redirected(), loop=loop, tasks=True)
     moved = len(source.received("GET"))
 
     async def knows():

@@ -11,12 +11,13 @@ from clustercache.testing import (
     FakeCluster,
     close_before_reply,
     delay,
+    partial,
     raw,
     reset,
     simple,
 )
 from tests.loops import LOOPS, run
-from tests.shells.ticks import KEY, echo, keys, lines, received, warm, ways
+from tests.shells.ticks import KEY, Clock, echo, keys, lines, needs, received, warm, ways
 
 pytestmark = pytest.mark.parametrize("loop", LOOPS)
 
@@ -131,6 +132,35 @@ def test_those_who_lost_a_connection_share_the_next_one(fake, node, loop):
     assert len(node.received("GET")) == 100
 
 
+# An end that comes with bytes -----------------------------------------------------------------
+
+
+async def came_together(node, call):
+    """Make a call, and let the loop see nothing until reply and end have both come."""
+    task = asyncio.create_task(call)
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    node.wait_for(lambda: node.received("GET") and not node.connections)
+    return await task
+
+
+@pytest.mark.parametrize("then", ["close", "reset"])
+@pytest.mark.parametrize("data", [b"$5\r\nwh", b"$5\r\nwhole\r\n"], ids=["half", "whole"])
+def test_an_end_that_comes_with_bytes_is_seen_at_once(fake, node, loop, data, then):
+    """uvloop tells of an error once, be there bytes before it or not."""
+    node.on("GET", [partial(data, then=then), b"whole", b"again"])
+
+    async def main():
+        async with warm(fake) as r:
+            with Clock() as clock:
+                assert await came_together(node, r.get(KEY)) == b"whole"
+                assert await r.get(KEY) in {b"whole", b"again"}
+                assert await r.execute_command("INCR", "{bar}n") == 1
+            assert clock.took < 0.5
+
+    run(main(), loop=loop)
+
+
 # An end that was there already ----------------------------------------------------------------
 
 
@@ -156,6 +186,7 @@ def test_an_end_that_was_there_before_the_write_harms_none_of_a_tick(fake, node,
     assert len(node.received("INCR")) == 30
 
 
+@needs("pipeline")
 def test_an_end_that_was_there_before_the_write_harms_no_pipeline(fake, node, loop):
     async def main():
         async with warm(fake) as r:
