@@ -282,6 +282,8 @@ class ClusterMap:
         suspicion.over.set()
         if replaced:
             pool.wake()
+        else:
+            pool.leave_silence()
         event = NodeReplaced if replaced else NodeBack
         self.observer.tell(event(node=str(pool.address)))
 

@@ -139,11 +139,16 @@ class Connection(Outbox):
         try:
             self._reader.feed(data)
             self._deliver(len(data))
-            if self._tls and not self.closed and self._sock.pending():  # type: ignore[attr-defined]
-                # What was deciphered already wakes no selector.
-                self._loop.call_soon(self._readable_again)
         except (NoReply, IndexError):
             self.lose()
+            return
+        if self.closed:
+            return
+        # What was deciphered already wakes no selector; and an end with an error wakes uvloop's
+        # once, be there data before it or not.
+        pending = self._tls and self._sock.pending()  # type: ignore[attr-defined]
+        if pending or (self.sent and self._poll.poll(0)):
+            self._loop.call_soon(self._readable_again)
 
     def _readable_again(self) -> None:
         if not self.closed:
