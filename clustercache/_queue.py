@@ -262,3 +262,17 @@ def numbered(error: Exception, number: int, name: str) -> Exception:
     prefix = f"Command # {number + 1} ({name}) of pipeline caused error: "
     error.args = (prefix + str(error.args[0] if error.args else error), *error.args[1:])
     return error
+
+
+def first_error(chunk: Chunk, results: list[Any], before: int) -> Exception | None:
+    """Return the first exception among results, naming its call's number.
+
+    Args:
+        chunk: The calls.
+        results: Theirs.
+        before: How many calls came before.
+    """
+    for number, result in enumerate(results):
+        if isinstance(result, Exception):
+            return numbered(result, before + number, name_of(chunk.calls[number]))
+    return None

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from time import monotonic
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from clustercache._async.exchange import fit_for_all, judged
-from clustercache._request import Failed, Request
+from clustercache._request import NOT_TRIED, Failed, Request
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -19,9 +19,6 @@ if TYPE_CHECKING:
     from clustercache._core.address import Address
     from clustercache._core.routing import Part
     from clustercache._request import Command
-
-NOT_TRIED: Final = object()
-"""What a command has that was not sent, for a reason that says nothing of its node."""
 
 
 class Share:

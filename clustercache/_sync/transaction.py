@@ -11,9 +11,9 @@ from redis.exceptions import ResponseError, WatchError
 from clustercache._core import wire
 from clustercache._core.commands import Safety
 from clustercache._core.slots import encode, key_slot
-from clustercache._queue import numbered
+from clustercache._queue import first_error, numbered
 from clustercache._request import NO_SLOT, Command, Request, Terms
-from clustercache._sync.pipeline import Pipeline, first_error
+from clustercache._sync.pipeline import Pipeline
 from clustercache._sync.watched import Watched
 from clustercache._transaction import Transaction, Watch, as_results, one_slot
 from clustercache.exceptions import CrossSlotError, InvalidArgumentError

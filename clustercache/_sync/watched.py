@@ -10,8 +10,8 @@ from redis.exceptions import WatchError
 from clustercache._core import decisions, wire
 from clustercache._core.decisions import Event, Trouble, Verb
 from clustercache._failures import failure
-from clustercache._request import Failed
-from clustercache._sync.exchange import NOT_TRIED, Share, exchange
+from clustercache._request import NOT_TRIED, Failed
+from clustercache._sync.exchange import Share, exchange
 
 if TYPE_CHECKING:
     from clustercache._request import Exchange, Lease
