@@ -156,6 +156,8 @@ def _special_result(
 class Queue(Commands):
     """Every command method; a call is checked, packed and kept. Not thread-safe."""
 
+    _callbacks: Mapping[str, Callable[..., Any]]
+
     def __init__(self, config: ClusterConfig, limits: LimitScope) -> None:
         """Begin empty.
 
