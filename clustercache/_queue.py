@@ -18,7 +18,7 @@ from clustercache._core.commands import Route, keys_of
 from clustercache._core.slots import encode, key_slot
 from clustercache._direct import DIRECT
 from clustercache._request import NO_SLOT, Command, Request, merged
-from clustercache.exceptions import UnsupportedCommandError
+from clustercache.exceptions import CrossSlotError, UnsupportedCommandError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -114,6 +114,8 @@ class Chunk:
             limits: In force.
         """
         find = callbacks.get
+        if self.plain and not any(map(find, set(self.calls))):
+            return list(replies)
         results = []
         for call, places in self.pieces():
             try:
@@ -222,6 +224,10 @@ class Queue(Commands):
 
     def _parts_of(self, command: Command) -> list[Part]:
         return command.parts()
+
+    def _if_not_together(self, error: CrossSlotError) -> None:
+        """Raise an error, unless one shard takes keys of all slots together."""
+        raise error
 
     def _start(self, chunk: Chunk) -> None:
         self._chunk = chunk

@@ -18,10 +18,11 @@ from redis.exceptions import WatchError
 from clustercache._commands import to_error
 from clustercache._core import wire
 from clustercache._core.commands import Safety, resolve, safety_of
-from clustercache._core.decisions import Trouble
+from clustercache._core.decisions import Trouble, Verb, may_be_applied
 from clustercache._core.routing import CrossSlot
 from clustercache._core.slots import encode, key_slot
 from clustercache._core.wire import ServerError
+from clustercache._failures import failure
 from clustercache._queue import Queue, Special, first_error, name_of
 from clustercache._request import NO_SLOT, Exchange, Failed, Terms
 from clustercache.exceptions import CrossSlotError, InvalidArgumentError
@@ -161,14 +162,9 @@ class OneSlot(Queue):
         found = list(slots)
         try:
             return one_slot(found, name)
-        except CrossSlotError:
-            if not self._takes_all_together():
-                raise
+        except CrossSlotError as error:
+            self._if_not_together(error)
         return next(slot for slot in found if slot is not None and slot != NO_SLOT)
-
-    def _takes_all_together(self) -> bool:
-        """Tell whether one shard takes keys of all slots together."""
-        raise NotImplementedError
 
     def _terms(self) -> Terms:
         limits = self._limits.in_force()
@@ -189,6 +185,23 @@ class OneSlot(Queue):
         if error is not None:
             raise error
         return results
+
+
+def unwatched(outcome: Failed, request: Exchange, took: float) -> Exception:
+    """Return what a request ends in whose connection watches.
+
+    Args:
+        outcome: What came instead of a reply.
+        request: What was sent, or was to be.
+        took: Seconds.
+    """
+    if outcome.event.trouble is Trouble.ERROR:
+        return failure(Verb.RAISE_REPLY, outcome, request, [], took)
+    if may_be_applied(outcome.event, request.call, []):
+        return failure(Verb.RAISE_UNKNOWN, outcome, request, [], took)
+    what = outcome.event.trouble.name.lower().replace("_", " ")
+    msg = f"the keys are watched no more ({what}), nothing was executed: watch them again"
+    return WatchError(msg)
 
 
 def _refuse(message: str) -> None:

@@ -73,11 +73,7 @@ class Pipeline(Queue):
         deadline = now + limits.deadline
         self._map.ensure(deadline)
         replies, clean = self._first_round(chunk, deadline)
-        find = self._callbacks.get
-        if clean and chunk.plain:
-            if not any(map(find, set(chunk.calls))):
-                return replies
-        elif not clean:
+        if not clean:
             SyncRounds(self._map, Leftover(chunk, replies, limits, now), limits, now).run()
         return chunk.results(replies, self._callbacks, limits)
 

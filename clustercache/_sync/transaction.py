@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from clustercache._sync.cluster import Cluster
+    from clustercache.exceptions import CrossSlotError
 
 
 class TransactionPipeline(OneSlot, Pipeline):
@@ -48,10 +49,11 @@ class TransactionPipeline(OneSlot, Pipeline):
         self._keep(args, options)
         return self
 
-    def _takes_all_together(self) -> bool:
+    def _if_not_together(self, error: CrossSlotError) -> None:
         if self._map.single is None:
             self._map.ensure(self._terms().deadline)
-        return bool(self._map.single)
+        if not self._map.single:
+            raise error
 
     # Watching ---------------------------------------------------------------------------------
 
