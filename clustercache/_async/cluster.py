@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 from clustercache import config as configuration
 from clustercache._async.exchange import LARGE, judged
 from clustercache._async.knowledge import Knowledge
+from clustercache._async.observed import observe
+from clustercache._async.recipes import Recipes
 from clustercache._commands import (
     EMPTY_RESPONSE,
     NEVER_DECODE,
@@ -53,7 +55,7 @@ if TYPE_CHECKING:
 _TROUBLES = frozenset({ServerError, Failed})
 
 
-class AsyncCluster(NodeAccess, AsyncCommands):  # type: ignore[misc]
+class AsyncCluster(NodeAccess, Recipes, AsyncCommands):  # type: ignore[misc]
     """A client of a Redis or Valkey Cluster for asyncio, for any number of tasks.
 
     Every command method of redis-py, with its results. All commands of one tick of the loop to a
@@ -82,6 +84,8 @@ class AsyncCluster(NodeAccess, AsyncCommands):  # type: ignore[misc]
         self.encoder = encoder_for(config)
         if config.recodes:
             self.execute_command = self._recoded  # type: ignore[method-assign]
+        if config.hooks:
+            observe(self, self._knowledge.observer)
         _clients.add(self)
         weakref.finalize(self, self._knowledge.let_go).atexit = False
 
