@@ -9,10 +9,9 @@ from time import monotonic
 import pytest
 from redis.exceptions import AuthenticationError, NoPermissionError
 
-from clustercache import Cluster
+from clustercache import Cluster, _subscriber
 from clustercache._core.session import Session
 from clustercache._core.slots import key_slot
-from clustercache._sync import subscriber
 from clustercache.exceptions import InvalidArgumentError, NoClusterError
 from clustercache.testing import FakeCluster, error, raw, silence
 from tests.shells.subscribers import Broker, drain, message, messages, types
@@ -208,7 +207,7 @@ def test_a_promotion_is_followed(broker):
 
 
 def test_a_new_primary_is_found_while_nobody_says_anything(monkeypatch):
-    monkeypatch.setattr(subscriber, "LOOK_ROUND", 0.2)
+    monkeypatch.setattr(_subscriber, "LOOK_ROUND", 0.2)
     with FakeCluster(primaries=3) as fake:
         broker = Broker(fake)
         one, _, new = fake.primaries
