@@ -5,20 +5,20 @@ Both shells use it; how messages are waited for is theirs.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from redis.exceptions import PubSubError
 
 from clustercache._core.messages import GAP, Kind, keyspace_pattern, named, shaped
 from clustercache._core.slots import encode
-from clustercache._subscriber import BaseSubscriber
 from clustercache.exceptions import InvalidArgumentError, ReplyDecodeError
 from clustercache.instrumentation import PubSubGap
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from clustercache._core.messages import Event, Handler
+    from clustercache._core.messages import Event, Handler, Subscription
+    from clustercache._core.subscriptions import Subscriptions
     from clustercache._limits import LimitScope
     from clustercache.config import ClusterConfig
     from clustercache.instrumentation.hooks import Observer
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     Message = dict[str, Any]
 
 _CONFIRMATIONS = frozenset(word for kind in Kind for word in (kind.joins, kind.leaves))
-SubscriberT = TypeVar("SubscriberT", bound=BaseSubscriber[Any, Any])
 
 
 class Delivery(NamedTuple):
@@ -36,10 +35,8 @@ class Delivery(NamedTuple):
     handler: Handler | None = None
 
 
-class BasePubSub(Generic[SubscriberT]):
+class BasePubSub:
     """Names, messages and handlers of one user's subscriptions."""
-
-    _subscriber: SubscriberT
 
     def __init__(
         self,
@@ -72,7 +69,7 @@ class BasePubSub(Generic[SubscriberT]):
     @property
     def subscribed(self) -> bool:
         """Whether something is subscribed, or still to be told."""
-        return self._subscriber.state.active
+        return self._state().active
 
     @property
     def channels(self) -> dict[Any, Handler | None]:
@@ -89,17 +86,25 @@ class BasePubSub(Generic[SubscriberT]):
         """The shard channels, with their handlers."""
         return self._names(Kind.SHARD)
 
+    def _state(self) -> Subscriptions:
+        """Return what is wanted, asked and confirmed."""
+        raise NotImplementedError
+
+    def _handlers(self) -> list[tuple[Subscription, Handler | None]]:
+        """Return what is subscribed to, with who handles it."""
+        return [(one, wanted.handler) for one, wanted in self._state().wanted.items()]
+
     def _names(self, kind: Kind) -> dict[Any, Handler | None]:
         codec = self._codec
         return {
             one.name if codec is None else one.name.decode(*codec): handler
-            for one, handler in self._subscriber.handlers()
+            for one, handler in self._handlers()
             if one.kind is kind
         }
 
     def _need_handlers(self) -> None:
         """Refuse to go on where a message would come that nobody handles."""
-        if any(handler is None for _, handler in self._subscriber.handlers()):
+        if any(handler is None for _, handler in self._handlers()):
             msg = "a subscription has no handler: each needs one here"
             raise PubSubError(msg)
 

@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Container, Iterable, Mapping
 
     from clustercache._core.address import Address
-    from clustercache._core.messages import Handler, Subscription
     from clustercache._core.session import Received
     from clustercache._core.subscriptions import Action, Refusal
     from clustercache._core.topology import Topology
@@ -91,9 +90,14 @@ LinkT = TypeVar("LinkT", bound=_link.Link)
 class BaseSubscriber(Generic[OutlookT, LinkT]):
     """The connections of one user's subscriptions."""
 
-    def __init__(self, cluster_map: OutlookT) -> None:
-        """Open nothing yet."""
-        self.state = Subscriptions()
+    def __init__(self, cluster_map: OutlookT, state: Subscriptions | None = None) -> None:
+        """Open nothing yet.
+
+        Args:
+            cluster_map: What is looked at.
+            state: What is wanted already, if anything.
+        """
+        self.state = state or Subscriptions()
         self._map = cluster_map
         self._links: dict[Address, LinkT] = {}
         self._failures: dict[Address, tuple[int, float]] = {}
@@ -116,10 +120,6 @@ class BaseSubscriber(Generic[OutlookT, LinkT]):
     def active(self) -> bool:
         """Whether something may come."""
         return bool(self.state.active or self._links or self._troubles)
-
-    def handlers(self) -> list[tuple[Subscription, Handler | None]]:
-        """Return what is subscribed to, with who handles it."""
-        return [(one, wanted.handler) for one, wanted in self.state.wanted.items()]
 
     def change(self) -> None:
         """Take note that what is wanted has changed."""

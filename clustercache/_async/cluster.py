@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 from clustercache import config as configuration
 from clustercache._async.exchange import LARGE, judged
 from clustercache._async.knowledge import Knowledge
+from clustercache._async.subscribing import Subscribing
 from clustercache._commands import (
     EMPTY_RESPONSE,
     NEVER_DECODE,
@@ -53,7 +54,7 @@ if TYPE_CHECKING:
 _TROUBLES = frozenset({ServerError, Failed})
 
 
-class AsyncCluster(NodeAccess, AsyncCommands):  # type: ignore[misc]
+class AsyncCluster(NodeAccess, Subscribing, AsyncCommands):  # type: ignore[misc]
     """A client of a Redis or Valkey Cluster for asyncio, for any number of tasks.
 
     Every command method of redis-py, with its results. All commands of one tick of the loop to a

@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from types import TracebackType
 
-    from clustercache._core.messages import Event, Handler
+    from clustercache._core.messages import Event, Handler, Subscription
+    from clustercache._core.subscriptions import Subscriptions
     from clustercache._limits import LimitScope
     from clustercache._sync.cluster_map import ClusterMap
     from clustercache._sync.pubsub_thread import ExceptionHandler
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     Message = dict[str, Any]
 
 
-class PubSub(BasePubSub[Subscriber]):
+class PubSub(BasePubSub):
     """Messages of channels, patterns, shard channels and keyspace notifications, in one iterator.
 
     Subscriptions are desired state: after a failover, a lost connection or a moved slot they are
@@ -174,6 +175,13 @@ class PubSub(BasePubSub[Subscriber]):
             self._subscriber.change()
             self._awake.set()
         self._subscriber.turn(0)
+
+    def _state(self) -> Subscriptions:
+        return self._subscriber.state
+
+    def _handlers(self) -> list[tuple[Subscription, Handler | None]]:
+        with self._subscriber.lock:
+            return super()._handlers()
 
     # Messages ---------------------------------------------------------------------------------
 

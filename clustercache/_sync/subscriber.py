@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from clustercache._core.address import Address
-    from clustercache._core.messages import Event, Handler, Subscription
+    from clustercache._core.messages import Event
     from clustercache._sync.cluster_map import ClusterMap
 
 TURN = 0.05
@@ -78,11 +78,6 @@ class Subscriber(BaseSubscriber["ClusterMap", Link]):
             # Another thread may have read in the meantime, or closed: each link looks again.
             for node, link in list(self._links.items()):
                 self._guard(node, partial(self._read, node, link))
-
-    def handlers(self) -> list[tuple[Subscription, Handler | None]]:
-        """Return what is subscribed to, with who handles it."""
-        with self.lock:
-            return super().handlers()
 
     def ping(self, message: bytes | None) -> None:
         """Ask one node for a sign of life that the user gets to see."""
