@@ -215,6 +215,7 @@ class Subscriber(BaseSubscriber["ClusterMap", Link]):
         """Read what has come from a node."""
         if self._links.get(link.node) is not link:
             return
+        settled = link.session.settled
         try:
             self._guard(link.node, partial(self._read, link))
         finally:
@@ -223,6 +224,8 @@ class Subscriber(BaseSubscriber["ClusterMap", Link]):
                 self._pause()
             elif self._due is not None and self._due <= monotonic():
                 self.look()
+            elif not settled:
+                self._plan()  # a settled one is given less time
             self._wake()
 
     def _read(self, link: Link) -> None:
