@@ -16,6 +16,7 @@ from clustercache._async.exchange import LARGE, judged
 from clustercache._async.knowledge import Knowledge
 from clustercache._async.observed import observe
 from clustercache._async.recipes import Recipes
+from clustercache._async.subscribing import Subscribing
 from clustercache._commands import (
     EMPTY_RESPONSE,
     NEVER_DECODE,
@@ -55,7 +56,7 @@ if TYPE_CHECKING:
 _TROUBLES = frozenset({ServerError, Failed})
 
 
-class AsyncCluster(NodeAccess, Recipes, AsyncCommands):  # type: ignore[misc]
+class AsyncCluster(NodeAccess, Recipes, Subscribing, AsyncCommands):  # type: ignore[misc]
     """A client of a Redis or Valkey Cluster for asyncio, for any number of tasks.
 
     Every command method of redis-py, with its results. All commands of one tick of the loop to a

@@ -12,6 +12,8 @@ import random
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
+from clustercache._async.announcements import Announcements
+from clustercache._async.followers import Followers
 from clustercache._async.helper import Helper
 from clustercache._async.mux import Mux
 from clustercache._async.suspicion import Suspicion
@@ -63,6 +65,9 @@ class ClusterMap:
         self.slots: list[Mux | None] = [None] * SLOT_COUNT
         self.pools: dict[Address, Mux] = {}
         self.suspicions: dict[Address, Suspicion] = {}
+        self.followers = Followers()
+        if self.config.service_name is not None:
+            self.followers.add(Announcements(self, self.config.service_name))
         self.closed = False
         self._learning: asyncio.Task[dict[Address, Exception]] | None = None
         if knowledge.topology is not None:
@@ -205,6 +210,7 @@ class ClusterMap:
                 provisional=new.confirmed is not None,
             )
         )
+        self.followers.look()
 
     # Nodes ------------------------------------------------------------------------------------
 
@@ -310,6 +316,7 @@ class ClusterMap:
         if self._learning is not None:
             self._learning.cancel()
             ending.append(self._learning)
+        self.followers.end()
         for suspicion in list(self.suspicions.values()):
             self.end(suspicion, replaced=True)
         for pool in pools:
@@ -319,5 +326,6 @@ class ClusterMap:
     def abandon(self) -> None:
         """Close the sockets alone: the loop is closed, or another process's."""
         self.closed = True
+        self.followers.abandon()
         for pool in self.pools.values():
             pool.abandon()
