@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 from clustercache import config as configuration
 from clustercache._async.exchange import LARGE, judged
 from clustercache._async.knowledge import Knowledge
+from clustercache._async.scan import ScanAccess
 from clustercache._commands import (
     EMPTY_RESPONSE,
     NEVER_DECODE,
@@ -31,7 +32,7 @@ from clustercache._core.slots import encode, key_slot
 from clustercache._core.wire import ServerError
 from clustercache._direct import DIRECT
 from clustercache._limits import LimitScope
-from clustercache._nodes import NodeAccess
+from clustercache._nodes import AsyncNodeCommands, NodeAccess
 from clustercache._request import NO_SLOT, Command, Failed, Request
 from clustercache._targets import addresses_of
 from clustercache.exceptions import InvalidArgumentError, NoClusterError
@@ -53,7 +54,7 @@ if TYPE_CHECKING:
 _TROUBLES = frozenset({ServerError, Failed})
 
 
-class AsyncCluster(NodeAccess, AsyncCommands):  # type: ignore[misc]
+class AsyncCluster(NodeAccess[AsyncNodeCommands], ScanAccess, AsyncCommands):  # type: ignore[misc]
     """A client of a Redis or Valkey Cluster for asyncio, for any number of tasks.
 
     Every command method of redis-py, with its results. All commands of one tick of the loop to a
@@ -66,6 +67,7 @@ class AsyncCluster(NodeAccess, AsyncCommands):  # type: ignore[misc]
     """
 
     _is_async_client: Literal[True] = True
+    _node_commands = AsyncNodeCommands
 
     def __init__(self, config: ClusterConfig) -> None:
         """Make a client; see `from_url` for the usual way.
