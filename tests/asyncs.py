@@ -57,9 +57,7 @@ class _Loop:
         kind = type(value)
         if inspect.isroutine(value) and not isinstance(value, type):
             return lambda *args, **kwargs: self.run(value, *args, **kwargs)
-        ours = kind.__module__.startswith(
-            ("clustercache._async", "redis.asyncio", "redis.commands")
-        )
+        ours = kind.__module__.startswith(_OURS)
         asynchronous = any(hasattr(kind, name) for name in ("__aenter__", "__anext__", "__aiter__"))
         if ours or asynchronous or hasattr(value, "redis_connection"):
             return Bridged(self, value)

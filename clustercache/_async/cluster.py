@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 from clustercache import config as configuration
 from clustercache._async.exchange import LARGE, judged
 from clustercache._async.knowledge import Knowledge
+from clustercache._async.renewal import CredentialAccess, follow
 from clustercache._async.scan import ScanAccess
 from clustercache._commands import (
     EMPTY_RESPONSE,
@@ -54,7 +55,7 @@ if TYPE_CHECKING:
 _TROUBLES = frozenset({ServerError, Failed})
 
 
-class AsyncCluster(NodeAccess[AsyncNodeCommands], ScanAccess, AsyncCommands):  # type: ignore[misc]
+class AsyncCluster(CredentialAccess, NodeAccess[AsyncNodeCommands], ScanAccess, AsyncCommands):  # type: ignore[misc]
     """A client of a Redis or Valkey Cluster for asyncio, for any number of tasks.
 
     Every command method of redis-py, with its results. All commands of one tick of the loop to a
@@ -84,6 +85,7 @@ class AsyncCluster(NodeAccess[AsyncNodeCommands], ScanAccess, AsyncCommands):  #
         self.encoder = encoder_for(config)
         if config.recodes:
             self.execute_command = self._recoded  # type: ignore[method-assign]
+        follow(config.credential_provider, self._knowledge)
         _clients.add(self)
         weakref.finalize(self, self._knowledge.let_go).atexit = False
 
