@@ -27,13 +27,14 @@ from redis.cluster import (
 from redis.commands import AsyncRedisClusterCommands, RedisClusterCommands
 from redis.commands.core import AsyncScript as RedisAsyncScript
 from redis.commands.core import Script as RedisScript
+from redis.credentials import CredentialProvider as RedisProvider
 from redis.lock import Lock as RedisLock
 
 from clustercache._core.commands import Merge
 from clustercache.exceptions import UnsupportedCommandError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Awaitable, Callable, Mapping, Sequence
 
     from clustercache._core.wire import ServerError
     from clustercache.config import ClusterConfig
@@ -50,6 +51,7 @@ __all__ = [
     "RedisScript",
     "callbacks_for",
     "merge_nodes",
+    "own_async_provider",
     "to_error",
 ]
 
@@ -85,6 +87,16 @@ def encoder_for(config: ClusterConfig) -> Encoder:
     return Encoder(  # type: ignore[no-untyped-call]
         config.encoding, config.encoding_errors, config.decode_responses
     )
+
+
+def own_async_provider(provider: Any) -> Callable[[], Awaitable[Any]] | None:
+    """Return a credential provider's `get_credentials_async`, or None if it has none of its own.
+
+    What redis-py's base class has of that name warns, and blocks.
+    """
+    found = getattr(provider, "get_credentials_async", None)
+    base = RedisProvider.get_credentials_async
+    return None if getattr(found, "__func__", None) is base else found
 
 
 def merge_nodes(merge: Merge, replies: Mapping[str, Any]) -> Any:

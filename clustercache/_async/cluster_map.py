@@ -16,6 +16,7 @@ from clustercache._async.announcements import Announcements
 from clustercache._async.followers import Followers
 from clustercache._async.helper import Helper
 from clustercache._async.mux import Mux
+from clustercache._async.renewal import Renewals
 from clustercache._async.suspicion import Suspicion
 from clustercache._core.refresh import probe_pause
 from clustercache._core.slots import SLOT_COUNT
@@ -59,6 +60,7 @@ class ClusterMap:
         self.observer = knowledge.observer
         self._knowledge = knowledge
         self.helper = Helper(self)
+        self.renewals = Renewals(self)
         self.topology: Topology | None = None
         self.single: bool | None = None
         """Whether one shard takes keys of all slots together; None while that is not known."""
@@ -227,6 +229,10 @@ class ClusterMap:
             observer=self.observer,
         )
 
+    def every_pool(self) -> list[Mux]:
+        """Return what reaches each node."""
+        return list(self.pools.values())
+
     def pool_at(self, address: Address) -> Mux:
         """Return what reaches a node, known or not (an ASK may name one that no map has yet)."""
         pool = self.pools.get(address)
@@ -317,6 +323,7 @@ class ClusterMap:
             self._learning.cancel()
             ending.append(self._learning)
         self.followers.end()
+        self.renewals.stop()
         for suspicion in list(self.suspicions.values()):
             self.end(suspicion, replaced=True)
         for pool in pools:

@@ -10,6 +10,7 @@ from contextlib import suppress
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
+from clustercache._async.credentials import credentials_of
 from clustercache._async.dial import dial
 from clustercache._async.outbox import NOT_NOW, Outbox
 from clustercache._async.slots import Place, Replies, settle, settle_unsent
@@ -110,10 +111,11 @@ class Connection(Outbox):
         """
         limit = config.socket_connect_timeout if seconds is None else seconds
         began = monotonic()
-        sock = await dial(address, config, tls, loop, limit)
+        login = await credentials_of(config, limit)
+        sock = await dial(address, config, tls, loop, max(began + limit - monotonic(), 0.001))
         connection = cls(known_as or address, config, sock, loop, owner)
         try:
-            steps = handshake_steps(config, readonly=readonly)
+            steps = handshake_steps(config, readonly=readonly, credentials=login)
             left = max(began + limit - monotonic(), 0.001)
             replies = await connection.call(*(command for command, _ in steps), seconds=left)
             _check(steps, replies)
