@@ -112,7 +112,7 @@ class ClusterConfig:
         socket_timeout: Seconds of silence after which a node is suspected.
         socket_connect_timeout: Seconds that one connect and its handshake may take.
         deadline: Seconds that one call may take, with all redirects, retries and waits.
-        max_connections: Connections per node.
+        max_connections: Connections per node; an `AsyncCluster` has the one that all share besides.
         max_in_flight: Commands that may be under way on an `AsyncCluster`'s connection to a node;
             further ones wait.
         max_waiting: Calls that may wait for one sick shard; further ones fail at once.
@@ -228,7 +228,11 @@ class ClusterConfig:
         """Return (username, password) for the next connection."""
         if self.credential_provider is None:
             return self.username, self.password
-        given = self.credential_provider.get_credentials()
+        return self.named(self.credential_provider.get_credentials())
+
+    @staticmethod
+    def named(given: tuple[str] | tuple[str, str]) -> tuple[str | None, str]:
+        """Return (username, password) of what a provider gave."""
         return (given[0], given[1]) if len(given) > 1 else (None, given[0])
 
 

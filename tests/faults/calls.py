@@ -8,12 +8,14 @@ is used once, so that a 2 is a command applied twice and an absence is one that 
 
 from __future__ import annotations
 
+import gc
 import itertools
 import threading
 from time import monotonic
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from clustercache._core.slots import key_slot
+from tests.faults.standstill import Watch
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -26,18 +28,26 @@ BEFORE = 3.0
 """Seconds of load before the fault, which the bounds are drawn from."""
 
 
+NOTICED = 0.05
+"""Seconds that a call must take for standstills to matter."""
+
+
 class Done(NamedTuple):
-    """One call: its class, from when to when (monotonic), and what it raised."""
+    """One call: its class, from when to when (monotonic), and what it raised.
+
+    `stalled` is for how many seconds of it the machine stood still.
+    """
 
     kind: str
     start: float
     end: float
     error: Exception | None
     identity: str
+    stalled: float = 0.0
 
     @property
     def seconds(self) -> float:
-        return self.end - self.start
+        return self.end - self.start - self.stalled
 
 
 class Step(NamedTuple):
@@ -92,9 +102,13 @@ class Caller:
         """How many calls are done."""
         return len(self._calls)
 
-    def finish(self) -> None:
-        """Fill `calls`."""
+    def finish(self, watch: Watch) -> None:
+        """Fill `calls`, less what the machine stood still."""
         self.calls = [Done(*call) for call in self._calls]
+        for number, call in enumerate(self.calls):
+            if call.seconds > NOTICED and (stalled := watch.within(call.start, call.end)):
+                self.calls[number] = call._replace(stalled=stalled)
+        self._steps.clear()  # they refer to this caller: without them its calls need no collector
 
     def _key(self, name: str) -> str:
         return f"{name}:{{{self.tag}}}:{self.name}"
@@ -186,11 +200,29 @@ class BaseLoad:
         self.client = client
         self.sick = [make(client, tag, f"s{i}") for i, tag in enumerate(sick)]
         self.healthy = [make(client, tag, f"h{i}") for i, tag in enumerate(healthy)]
+        self.watch = Watch()
         self._stop = threading.Event()
 
     @property
     def workers(self) -> list[Any]:
         return [*self.sick, *self.healthy]
+
+    def _begin(self) -> None:
+        # What earlier tests left is swept up now: to find a million of calls among it later takes
+        # the collector half a second, in which it stops all callers.
+        gc.collect()
+        gc.freeze()
+        self.watch.start()
+
+    def _end(self) -> None:
+        self.watch.stop()
+        gc.unfreeze()
+
+    def _finish(self) -> None:
+        gc.disable()  # it would look through all calls again and again, and find nothing
+        for worker in self.workers:
+            worker.finish(self.watch)
+        gc.enable()
 
     def run_for(self, seconds: float) -> None:
         """Let the load run."""
@@ -205,7 +237,7 @@ class BaseLoad:
         """Return the seconds from `moment` to the first success on the sick shard after it."""
         ends = [c.end for w in self.sick for c in w.calls if c.error is None and c.end > moment]
         assert ends, "no call on the shard succeeded after the promotion"
-        return min(ends) - moment
+        return min(ends) - moment - self.watch.within(moment, min(ends))
 
 
 def await_calls(workers: Sequence[Any], count: int, timeout: float = 20.0) -> None:

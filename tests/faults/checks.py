@@ -19,10 +19,10 @@ def slowest(workers: Iterable[Caller], begin: float, end: float) -> float:
     return max(c.seconds for w in workers for c in w.calls if begin <= c.start < end)
 
 
-def rate(workers: Iterable[Caller], begin: float, end: float) -> float:
-    """Return the calls per second that ended from `begin` to `end`."""
-    ended = sum(begin <= c.end < end for w in workers for c in w.calls)
-    return ended / (end - begin)
+def rate(load: BaseLoad, begin: float, end: float) -> float:
+    """Return the healthy shards' calls per second that ended from `begin` to `end`."""
+    ended = sum(begin <= c.end < end for w in load.healthy for c in w.calls)
+    return ended / (end - begin - load.watch.within(begin, end))
 
 
 def bound(load: BaseLoad, fault: float, least: float) -> float:
@@ -69,12 +69,20 @@ def count_absent(workers: Iterable[Caller], logs: Mapping[str, Mapping[bytes, by
 
 def check_healthy(load: BaseLoad, fault: float, end: float) -> float:
     """Check that healthy shards never waited for the sick one; return their slowest call."""
-    limit = bound(load, fault, 0.1 * max(worker.round_trips for worker in load.healthy))
-    worst = slowest(load.healthy, fault, end)
-    assert worst <= limit, f"a healthy shard's call took {worst:.3f} s (bound {limit:.3f} s)"
-    usual, meanwhile = rate(load.healthy, fault - BEFORE, fault), rate(load.healthy, fault, end)
+    worst = check_prompt(load, fault, end)
+    usual, meanwhile = rate(load, fault - BEFORE, fault), rate(load, fault, end)
     assert meanwhile > 0.95 * usual, f"healthy shards fell from {usual:.0f} to {meanwhile:.0f}/s"
     return worst
+
+
+def check_prompt(load: BaseLoad, fault: float, end: float) -> float:
+    """Check that healthy shards answered as soon as before; return their slowest call."""
+    usual = slowest(load.workers, fault - BEFORE, fault - 0.2)
+    for worker in load.healthy:
+        worst = slowest([worker], fault, end)
+        limit = max(0.1 * worker.round_trips, 3 * usual)
+        assert worst <= limit, f"a healthy shard's call took {worst:.3f} s (bound {limit:.3f} s)"
+    return slowest(load.healthy, fault, end)
 
 
 def check_recovery(load: BaseLoad, fault: float, promotion: float) -> float:

@@ -62,6 +62,7 @@ class Load(BaseLoad):
     ) -> None:
         super().__init__(client, sick, healthy, make)
         self._main = self.sick[0] if main_works else None
+        self._stopped = False
         self._threads = [
             threading.Thread(target=worker.run, args=(self._stop,), name=worker.name)
             for worker in self.workers
@@ -69,6 +70,7 @@ class Load(BaseLoad):
         ]
 
     def __enter__(self) -> Self:
+        self._begin()
         for thread in self._threads:
             thread.start()
         return self
@@ -78,14 +80,17 @@ class Load(BaseLoad):
 
     def stop(self) -> None:
         """End the load; calls under way finish first."""
+        if self._stopped:
+            return
+        self._stopped = True
         self._stop.set()
         limit = monotonic() + self.client.config.deadline + 5
         for thread in self._threads:
             thread.join(max(limit - monotonic(), 0))
+        self._end()
         hung = [thread.name for thread in self._threads if thread.is_alive()]
         assert not hung, f"past every deadline, still in a call: {hung}"
-        for worker in self.workers:
-            worker.finish()
+        self._finish()
 
     def during(self, action: Callable[[], Any]) -> Any:
         """Return what `action` returns, done under load, and end the load."""

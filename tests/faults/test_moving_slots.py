@@ -13,7 +13,7 @@ from clustercache._core.slots import key_slot
 from clustercache.localcluster import LocalCluster
 from tests.clusters import need_server
 from tests.faults.calls import tags_of
-from tests.faults.checks import bound, check_errors, slowest
+from tests.faults.checks import check_errors, check_prompt, slowest
 from tests.faults.load import Load, ManyKeys, Worker, check_applied
 from tests.faults.moves import FILLERS, Move, at_once, fillers, key_by_key, refusals
 
@@ -61,10 +61,7 @@ def drill(
         report("slowest_call", slowest(load.sick, begin, end))
         absent = check_applied(load)
         assert absent == 0, f"{absent} acknowledged commands were lost"
-        worst = slowest(load.healthy, begin, end)
-        report("slowest_healthy_call", worst)
-        round_trips = max(worker.round_trips for worker in load.healthy)
-        assert worst <= bound(load, begin, 0.1 * round_trips)
+        report("slowest_healthy_call", check_prompt(load, begin, end))
         left = [client.exists(*fillers(tag)) for tag in moving]
         assert left == [FILLERS] * THREADS
         redirects = sum(node["redirects"] for node in client.stats()["nodes"].values())
@@ -72,7 +69,7 @@ def drill(
         assert redirects >= 2 * THREADS * rounds
 
 
-@pytest.mark.parametrize("server", ["valkey", "redis-7.0", "redis-6.2"])
+@pytest.mark.parametrize("server", ["valkey", "redis-6.2"])
 def test_nothing_fails_while_slots_move_key_by_key(server: str, report: Any) -> None:
     with LocalCluster(server=need_server(server).path) as lc:
         drill(lc, key_by_key, 1, report)
