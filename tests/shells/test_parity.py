@@ -42,7 +42,10 @@ WHAT = [pytest.param(what, marks=needs(*NEEDED.get(what, ()))) for what in MAKER
 
 NO_THREADS = "a task does what a thread does for the other"
 ONLY_SYNC = {
-    "pubsub": {"run_in_thread": NO_THREADS},
+    "pubsub": {
+        "run_in_thread": NO_THREADS,
+        "after_fork": "its lock is a thread's; what a loop has of it is the client's to drop",
+    },
 }
 ONLY_ASYNC = {
     "client": {"initialize": "plain methods that need the topology cannot wait for it"},
@@ -69,7 +72,7 @@ _PROTOCOLS = {
 def surface(kind):
     """The public names of a class, and what makes it a context manager, an iterator, ..."""
     return {name for name in dir(kind) if not name.startswith("_")} | {
-        name for name in _PROTOCOLS if hasattr(kind, name)
+        name for name in _PROTOCOLS if any(name in one.__dict__ for one in kind.__mro__)
     }
 
 
