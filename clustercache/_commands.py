@@ -15,6 +15,7 @@ from redis._parsers.base import BaseParser
 from redis._parsers.encoders import Encoder
 from redis._parsers.helpers import bool_ok
 from redis._parsers.response_callbacks import get_response_callbacks
+from redis.asyncio.lock import Lock as RedisAsyncLock
 from redis.client import EMPTY_RESPONSE, NEVER_DECODE
 from redis.cluster import (
     parse_cluster_myshardid,
@@ -24,14 +25,16 @@ from redis.cluster import (
     parse_cluster_slots,
 )
 from redis.commands import AsyncRedisClusterCommands, RedisClusterCommands
+from redis.commands.core import AsyncScript as RedisAsyncScript
 from redis.commands.core import Script as RedisScript
+from redis.credentials import CredentialProvider as RedisProvider
 from redis.lock import Lock as RedisLock
 
 from clustercache._core.commands import Merge
 from clustercache.exceptions import UnsupportedCommandError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Awaitable, Callable, Mapping, Sequence
 
     from clustercache._core.wire import ServerError
     from clustercache.config import ClusterConfig
@@ -42,10 +45,13 @@ __all__ = [
     "REPEATABLE",
     "AsyncCommands",
     "Commands",
+    "RedisAsyncLock",
+    "RedisAsyncScript",
     "RedisLock",
     "RedisScript",
     "callbacks_for",
     "merge_nodes",
+    "own_async_provider",
     "to_error",
 ]
 
@@ -81,6 +87,16 @@ def encoder_for(config: ClusterConfig) -> Encoder:
     return Encoder(  # type: ignore[no-untyped-call]
         config.encoding, config.encoding_errors, config.decode_responses
     )
+
+
+def own_async_provider(provider: Any) -> Callable[[], Awaitable[Any]] | None:
+    """Return a credential provider's `get_credentials_async`, or None if it has none of its own.
+
+    What redis-py's base class has of that name warns, and blocks.
+    """
+    found = getattr(provider, "get_credentials_async", None)
+    base = RedisProvider.get_credentials_async
+    return None if getattr(found, "__func__", None) is base else found
 
 
 def merge_nodes(merge: Merge, replies: Mapping[str, Any]) -> Any:

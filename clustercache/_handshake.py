@@ -14,15 +14,19 @@ LIBRARY = ("clustercache", "0.1.0")
 
 
 def handshake_steps(
-    config: ClusterConfig, *, readonly: bool = False
+    config: ClusterConfig,
+    *,
+    readonly: bool = False,
+    credentials: tuple[str | None, str | None] | None = None,
 ) -> list[tuple[tuple[Any, ...], bool]]:
     """Return what a new connection says first, as (command, must it succeed) pairs.
 
     Args:
         config: Credentials, protocol, database and names.
         readonly: Whether the node, being a replica, is to serve reads of its shard's slots.
+        credentials: (username, password), if the provider was asked already.
     """
-    username, password = config.credentials()
+    username, password = credentials or config.credentials()
     steps = wire.handshake(
         protocol=3 if config.protocol is None else config.protocol,
         username=username,

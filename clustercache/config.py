@@ -228,7 +228,11 @@ class ClusterConfig:
         """Return (username, password) for the next connection."""
         if self.credential_provider is None:
             return self.username, self.password
-        given = self.credential_provider.get_credentials()
+        return self.named(self.credential_provider.get_credentials())
+
+    @staticmethod
+    def named(given: tuple[str] | tuple[str, str]) -> tuple[str | None, str]:
+        """Return (username, password) of what a provider gave."""
         return (given[0], given[1]) if len(given) > 1 else (None, given[0])
 
 

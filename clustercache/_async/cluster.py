@@ -14,6 +14,11 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 from clustercache import config as configuration
 from clustercache._async.exchange import LARGE, judged
 from clustercache._async.knowledge import Knowledge
+from clustercache._async.observed import observe
+from clustercache._async.recipes import Recipes
+from clustercache._async.renewal import CredentialAccess, follow
+from clustercache._async.scan import ScanAccess
+from clustercache._async.subscribing import Subscribing
 from clustercache._commands import (
     EMPTY_RESPONSE,
     NEVER_DECODE,
@@ -31,7 +36,7 @@ from clustercache._core.slots import encode, key_slot
 from clustercache._core.wire import ServerError
 from clustercache._direct import DIRECT
 from clustercache._limits import LimitScope
-from clustercache._nodes import NodeAccess
+from clustercache._nodes import AsyncNodeCommands, NodeAccess
 from clustercache._request import NO_SLOT, Command, Failed, Request
 from clustercache._targets import addresses_of
 from clustercache.exceptions import InvalidArgumentError, NoClusterError
@@ -53,7 +58,14 @@ if TYPE_CHECKING:
 _TROUBLES = frozenset({ServerError, Failed})
 
 
-class AsyncCluster(NodeAccess, AsyncCommands):  # type: ignore[misc]
+class AsyncCluster(  # type: ignore[misc]
+    CredentialAccess,
+    NodeAccess[AsyncNodeCommands],
+    Recipes,
+    ScanAccess,
+    Subscribing,
+    AsyncCommands,
+):
     """A client of a Redis or Valkey Cluster for asyncio, for any number of tasks.
 
     Every command method of redis-py, with its results. All commands of one tick of the loop to a
@@ -66,6 +78,7 @@ class AsyncCluster(NodeAccess, AsyncCommands):  # type: ignore[misc]
     """
 
     _is_async_client: Literal[True] = True
+    _node_commands = AsyncNodeCommands
 
     def __init__(self, config: ClusterConfig) -> None:
         """Make a client; see `from_url` for the usual way.
@@ -82,6 +95,9 @@ class AsyncCluster(NodeAccess, AsyncCommands):  # type: ignore[misc]
         self.encoder = encoder_for(config)
         if config.recodes:
             self.execute_command = self._recoded  # type: ignore[method-assign]
+        if config.hooks:
+            observe(self, self._knowledge.observer)
+        follow(config.credential_provider, self._knowledge)
         _clients.add(self)
         weakref.finalize(self, self._knowledge.let_go).atexit = False
 

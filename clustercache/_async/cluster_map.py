@@ -12,8 +12,11 @@ import random
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
+from clustercache._async.announcements import Announcements
+from clustercache._async.followers import Followers
 from clustercache._async.helper import Helper
 from clustercache._async.mux import Mux
+from clustercache._async.renewal import Renewals
 from clustercache._async.suspicion import Suspicion
 from clustercache._core.refresh import probe_pause
 from clustercache._core.slots import SLOT_COUNT
@@ -57,12 +60,16 @@ class ClusterMap:
         self.observer = knowledge.observer
         self._knowledge = knowledge
         self.helper = Helper(self)
+        self.renewals = Renewals(self)
         self.topology: Topology | None = None
         self.single: bool | None = None
         """Whether one shard takes keys of all slots together; None while that is not known."""
         self.slots: list[Mux | None] = [None] * SLOT_COUNT
         self.pools: dict[Address, Mux] = {}
         self.suspicions: dict[Address, Suspicion] = {}
+        self.followers = Followers()
+        if self.config.service_name is not None:
+            self.followers.add(Announcements(self, self.config.service_name))
         self.closed = False
         self._learning: asyncio.Task[dict[Address, Exception]] | None = None
         if knowledge.topology is not None:
@@ -205,6 +212,7 @@ class ClusterMap:
                 provisional=new.confirmed is not None,
             )
         )
+        self.followers.look()
 
     # Nodes ------------------------------------------------------------------------------------
 
@@ -220,6 +228,10 @@ class ClusterMap:
             on_silence=self.suspect_replica if readonly else self.suspect,
             observer=self.observer,
         )
+
+    def every_pool(self) -> list[Mux]:
+        """Return what reaches each node."""
+        return list(self.pools.values())
 
     def pool_at(self, address: Address) -> Mux:
         """Return what reaches a node, known or not (an ASK may name one that no map has yet)."""
@@ -310,6 +322,8 @@ class ClusterMap:
         if self._learning is not None:
             self._learning.cancel()
             ending.append(self._learning)
+        self.followers.end()
+        self.renewals.stop()
         for suspicion in list(self.suspicions.values()):
             self.end(suspicion, replaced=True)
         for pool in pools:
@@ -319,5 +333,6 @@ class ClusterMap:
     def abandon(self) -> None:
         """Close the sockets alone: the loop is closed, or another process's."""
         self.closed = True
+        self.followers.abandon()
         for pool in self.pools.values():
             pool.abandon()

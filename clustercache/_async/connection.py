@@ -10,9 +10,10 @@ from contextlib import suppress
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
+from clustercache._async.credentials import credentials_of
 from clustercache._async.dial import dial
 from clustercache._async.outbox import NOT_NOW, Outbox
-from clustercache._async.slots import Place, settle, settle_unsent
+from clustercache._async.slots import Place, Replies, settle, settle_unsent
 from clustercache._async.watch import Watch
 from clustercache._core import wire
 from clustercache._core.decisions import Trouble
@@ -110,10 +111,11 @@ class Connection(Outbox):
         """
         limit = config.socket_connect_timeout if seconds is None else seconds
         began = monotonic()
-        sock = await dial(address, config, tls, loop, limit)
+        login = await credentials_of(config, limit)
+        sock = await dial(address, config, tls, loop, max(began + limit - monotonic(), 0.001))
         connection = cls(known_as or address, config, sock, loop, owner)
         try:
-            steps = handshake_steps(config, readonly=readonly)
+            steps = handshake_steps(config, readonly=readonly, credentials=login)
             left = max(began + limit - monotonic(), 0.001)
             replies = await connection.call(*(command for command, _ in steps), seconds=left)
             _check(steps, replies)
@@ -168,6 +170,9 @@ class Connection(Outbox):
                 self._unasked(reply)
             else:
                 place = take()
+                if type(place) is Replies:
+                    reply = self._deliver_many(place, reply)
+                    continue
                 # One that ended before is left as it is: here its reply ends.
                 if not place.done():
                     place.set_result(reply)
@@ -178,6 +183,26 @@ class Connection(Outbox):
                 self.lose()
         if self.is_full:
             self._look_for_room()
+
+    def _deliver_many(self, place: Replies, reply: Any) -> Any:
+        """Bring replies to one place, which was taken once; return what came behind them."""
+        gets, take, put = self._gets, self.sent.popleft, place.came.append
+        if place.done():
+            return gets()
+        missing = place.count - len(place.came)
+        while True:
+            put(reply)
+            missing -= 1
+            if not missing:
+                place.set_result(place.came)
+                return gets()
+            reply = gets()
+            while type(reply) is Push:
+                self._unasked(reply)
+                reply = gets()
+            if reply is INCOMPLETE:
+                return reply
+            take()
 
     def _unasked(self, reply: Any) -> None:
         if self.listener is not None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from clustercache._async.discovery import Discovery
 from clustercache._async.runner import Runner
 from clustercache.exceptions import ClosedError
-from clustercache.instrumentation.hooks import Observer
+from clustercache.instrumentation.hooks import Observer, TaskTrail
 
 if TYPE_CHECKING:
     from clustercache._async.cluster_map import ClusterMap
@@ -31,7 +31,7 @@ class Knowledge:
         self.config = config
         self.tls = config.tls.context() if config.tls else None
         self.discovery = Discovery(config, self.tls)
-        self.observer = Observer(config.hooks)
+        self.observer = Observer(config.hooks, TaskTrail())
         self.topology: Topology | None = None
         self.refreshes = 0
         self.closed = False
@@ -59,19 +59,20 @@ class Knowledge:
     def publish(self, topology: Topology, by: ClusterMap) -> None:
         """Tell the other loops what one has learnt."""
         self.topology = topology
-        for other in self._maps():
+        for other in self.maps():
             if other is not by:
                 with suppress(RuntimeError):  # its loop was closed
                     other.loop.call_soon_threadsafe(other.follow, topology)
 
-    def _maps(self) -> list[ClusterMap]:
+    def maps(self) -> list[ClusterMap]:
+        """Return the maps of all loops that are not closed."""
         with self._lock:
             return [one.map for one in self._runners.values() if not one.loop.is_closed()]
 
     def stats(self) -> dict[str, Any]:
         """See `AsyncCluster.stats`."""
         nodes: dict[str, dict[str, Any]] = {}
-        for known in self._maps():
+        for known in self.maps():
             for address, pool in list(known.pools.items()):
                 nodes[str(address)] = _together(nodes.get(str(address)), pool.stats())
         return {"refreshes": self.refreshes, "nodes": nodes}

@@ -12,6 +12,7 @@ from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 from clustercache._async.connection import Connection
+from clustercache._async.renewal import Renewal
 from clustercache._async.turns import Turns
 from clustercache._events import NotSent
 from clustercache._handshake import for_probes
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     import ssl
     from collections.abc import Callable
 
+    from clustercache._async.slots import Replies
     from clustercache._async.suspicion import Suspicion
     from clustercache._core.address import Address
     from clustercache.config import ClusterConfig
@@ -93,6 +95,7 @@ class Mux:
         self._everyone: set[Connection] = set()
         self._idle: list[Connection] = []
         self._beginning = 0
+        self._renewal: Renewal | None = None
 
     # The shared connection --------------------------------------------------------------------
 
@@ -151,6 +154,7 @@ class Mux:
         self._look()
 
     async def _new_connection(self, seconds: float, *, decode: bool = True) -> Connection:
+        renewal = self._renewal
         connection = await Connection.open(
             self._target,
             self._config if decode else for_probes(self._config),
@@ -162,6 +166,8 @@ class Mux:
             known_as=self.address,
         )
         self._everyone.add(connection)
+        if self._renewal is not None and self._renewal is not renewal:
+            self._renewal.renew(connection)  # it may have come in with the former credentials
         return connection
 
     def _opened(self, attempt: asyncio.Task[None]) -> None:
@@ -196,6 +202,8 @@ class Mux:
     def lost(self, connection: Connection) -> None:
         """Hear that it is closed."""
         self._everyone.discard(connection)
+        if self._renewal is not None:
+            self._renewal.lost(connection)
         if connection is self._shared:
             self._shared = self.lane = None
             self._waiting.call_all()
@@ -245,12 +253,28 @@ class Mux:
             self.discard(connection)
         else:
             connection.patient = False
+            if self._renewal is not None:
+                self._renewal.given_back(connection)
             self._idle.append(connection)
             self._leasing.call_next()
 
     def discard(self, connection: Connection) -> None:
         """Close a connection."""
         connection.lose()
+
+    def renew(self, login: bytes) -> tuple[Renewal, list[Replies]]:
+        """Authenticate all connections anew, those in use when they are given back.
+
+        Args:
+            login: The AUTH command, packed.
+
+        Returns:
+            What knows of refusals, and the answers that are to come.
+        """
+        renewal = self._renewal = Renewal(self, login, self._config.socket_timeout)
+        free = [*self._idle, *([self._shared] if self._shared is not None else [])]
+        renewal.later(self._everyone.difference(free))
+        return renewal, [renewal.renew(connection) for connection in free]
 
     # The node's life --------------------------------------------------------------------------
 

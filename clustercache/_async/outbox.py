@@ -134,7 +134,7 @@ class Outbox:
 
     def send_many(self, pieces: Sequence[bytes]) -> Replies:
         """Queue commands that nothing may come between; the result is a list of their replies."""
-        place = Replies([len(piece) for piece in pieces], self._loop)
+        place = Replies(pieces, self._loop)
         self.pieces.append(b"".join(pieces))
         self.queued.append(place)
         self._joined = True
@@ -202,7 +202,7 @@ class Outbox:
         before = len(self.sent)
         if self._joined:
             for place in places:
-                self.sent.extend([place] * (len(place.sizes) if type(place) is Replies else 1))
+                self.sent.extend([place] * (place.count if type(place) is Replies else 1))
             self._joined = False
         else:
             self.sent.extend(places)

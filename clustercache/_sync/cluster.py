@@ -32,7 +32,7 @@ from clustercache._core.wire import ServerError
 from clustercache._direct import DIRECT
 from clustercache._events import NoReply, NotSent, Silent
 from clustercache._limits import LimitScope
-from clustercache._nodes import NodeAccess
+from clustercache._nodes import NodeAccess, NodeCommands
 from clustercache._request import NO_SLOT, Command, Failed, Request, merged
 from clustercache._sync.batches import Batches
 from clustercache._sync.blocking import Blocking
@@ -65,7 +65,7 @@ if TYPE_CHECKING:
     from clustercache.config import ClusterConfig
 
 
-class Cluster(Recipes, NodeAccess, ScanAccess, Commands):
+class Cluster(Recipes, NodeAccess[NodeCommands], ScanAccess, Commands):
     """A client of a Redis or Valkey Cluster, for any number of threads.
 
     Every command method of redis-py, with its results. Keys go to their slot's primary; redirects,
@@ -80,6 +80,7 @@ class Cluster(Recipes, NodeAccess, ScanAccess, Commands):
 
     # redis-py's overloads tell a type checker by it that results are not awaitables.
     _is_async_client: Literal[False] = False
+    _node_commands = NodeCommands
 
     def __init__(self, config: ClusterConfig) -> None:
         """Make a client; see `from_url` for the usual way.

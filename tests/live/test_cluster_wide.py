@@ -9,6 +9,7 @@ import redis
 
 from clustercache import Cluster
 from clustercache.exceptions import InvalidArgumentError, UnsupportedCommandError
+from tests.asyncs import shell  # noqa: F401 - both
 
 pytestmark = pytest.mark.live
 
