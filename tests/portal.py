@@ -45,7 +45,7 @@ class Portal:
     async def _let_tasks_end(self):
         """What was cancelled ends in the next turn of the loop."""
         limit = monotonic() + 1.0
-        while len(asyncio.all_tasks()) > 1 and monotonic() < limit:  # noqa: ASYNC110
+        while len(asyncio.all_tasks()) > 1 and monotonic() < limit:
             await asyncio.sleep(0)
 
     def __exit__(self, *_):

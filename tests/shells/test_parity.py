@@ -42,16 +42,28 @@ WHAT = [pytest.param(what, marks=needs(*NEEDED.get(what, ()))) for what in MAKER
 
 NO_THREADS = "a task does what a thread does for the other"
 ONLY_SYNC = {
+    "script": {"get_encoder": "redis-py's asyncio script has none"},
     "pubsub": {
         "run_in_thread": NO_THREADS,
         "after_fork": "its lock is a thread's; what a loop has of it is the client's to drop",
     },
 }
+AWAITED = "as in redis-py, awaiting one gives the pipeline itself"
 ONLY_ASYNC = {
+    "pipeline": {"__await__": AWAITED},
+    "transaction": {"__await__": AWAITED},
     "client": {"initialize": "plain methods that need the topology cannot wait for it"},
     "pubsub": {"run": NO_THREADS},
 }
-DIFFERENT = {}
+_OF_REDIS = {
+    "json": "its default codecs are objects, other ones in redis-py's asyncio commands",
+    "__contains__": "redis-py names the key otherwise",
+}
+DIFFERENT = {
+    "client": _OF_REDIS,
+    "node's commands": _OF_REDIS,
+    "lock": {"acquire": "redis-py's asyncio lock takes its pauses from the constructor alone"},
+}
 """Names whose signatures differ, by pair, each with the reason."""
 
 TRANSLATED = {
@@ -140,7 +152,6 @@ COROUTINES = {
         *("unsubscribe", "punsubscribe", "sunsubscribe"),
     },
     "durable": {"aclose"},
-    "script": {"__call__"},
     "lock": {"acquire", "release", "extend", "reacquire", "locked", "owned", "do_acquire"}
     | {"do_release", "do_extend", "do_reacquire"},
 }
@@ -159,6 +170,7 @@ PLAIN = {
         *("get_redis_connection", "get_encoder", "get_connection_kwargs", "set_response_callback"),
     },
     "pipeline": {"execute_command"},
+    "script": {"__call__"},  # through a pipeline it is kept; else what comes is awaited
 }
 """What both shells answer at once; a pipeline's calls are kept, and it returns itself."""
 
