@@ -57,7 +57,7 @@ ONLY_ASYNC = {
 }
 _OF_REDIS = {
     "json": "its default codecs are objects, other ones in redis-py's asyncio commands",
-    "__contains__": "redis-py names the key otherwise",
+    "__contains__": "nothing can be awaited in it: the asyncio one refuses `in`",
 }
 DIFFERENT = {
     "client": _OF_REDIS,
@@ -152,7 +152,7 @@ COROUTINES = {
         *("unsubscribe", "punsubscribe", "sunsubscribe"),
     },
     "durable": {"aclose"},
-    "lock": {"acquire", "release", "extend", "reacquire", "locked", "owned", "do_acquire"}
+    "lock": {"acquire", "release", "locked", "owned", "do_acquire"}
     | {"do_release", "do_extend", "do_reacquire"},
 }
 ITERATORS = {
@@ -170,7 +170,9 @@ PLAIN = {
         *("get_redis_connection", "get_encoder", "get_connection_kwargs", "set_response_callback"),
     },
     "pipeline": {"execute_command"},
-    "script": {"__call__"},  # through a pipeline it is kept; else what comes is awaited
+    # What these give is awaited, a script's but for a pipeline that keeps it.
+    "script": {"__call__"},
+    "lock": {"extend", "reacquire"},
 }
 """What both shells answer at once; a pipeline's calls are kept, and it returns itself."""
 
