@@ -62,8 +62,9 @@ class _Tearing:
     async def serve(
         self, upstream: tuple[str, str], reader: asyncio.StreamReader, writer: asyncio.StreamWriter
     ) -> None:
-        """Join one client to a server, until either hangs up."""
-        with suppress(OSError):
+        """Join one client to a server, until either hangs up, or the proxy ends."""
+        # A callback of asyncio's own asks for the task's exception, and meets a cancellation.
+        with suppress(OSError, asyncio.CancelledError):
             there, here = await asyncio.open_connection(*upstream)
             await asyncio.gather(self._pump(reader, here), self._pump(there, writer))
 
