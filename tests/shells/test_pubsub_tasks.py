@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import inspect
 import multiprocessing
 from contextlib import suppress
 from time import monotonic
 
 import pytest
+import redis.asyncio
 from redis.exceptions import PubSubError
 
-from clustercache import AsyncCluster
+from clustercache import AsyncCluster, Cluster
 from clustercache._async import subscriber
+from clustercache._async.pubsub import AsyncPubSub
+from clustercache._sync.pubsub import PubSub
 from clustercache.exceptions import ClosedError, InvalidArgumentError
 from clustercache.testing import FakeCluster
+from tests.portal import until
 from tests.shells.subscribers import Broker
 
 LARGE = b"x" * 10_000
@@ -41,14 +46,6 @@ def with_client(fake, run, **options):
         await until(lambda: len(asyncio.all_tasks()) == 1)
 
     asyncio.run(main())
-
-
-async def until(condition):
-    """Let the loop go on until a condition holds."""
-    limit = monotonic() + 5.0
-    while not condition():
-        assert monotonic() < limit, "the condition did not come true"
-        await asyncio.sleep(0.001)
 
 
 async def messages(ps, count):
@@ -392,3 +389,36 @@ def test_a_child_makes_connections_of_its_own(fake, broker):
         runner.run(client.aclose())
     here.close()
     there.close()
+
+
+# Parity ------------------------------------------------------------------------------------------
+
+ALIKE = [
+    *("subscribe", "psubscribe", "ssubscribe", "unsubscribe", "punsubscribe", "sunsubscribe"),
+    *("get_message", "get_sharded_message", "listen", "ping", "keyspace", "keyevent"),
+]
+
+
+@pytest.mark.parametrize("name", ALIKE)
+def test_signatures_are_the_blocking_ones(name):
+    ours, theirs = (inspect.signature(getattr(one, name)) for one in (AsyncPubSub, PubSub))
+    assert list(ours.parameters.values()) == list(theirs.parameters.values())
+
+
+def test_nothing_of_the_blocking_one_is_missing():
+    names = {name for name in vars(PubSub) if not name.startswith("_")}
+    assert names - {"run_in_thread", "close", "after_fork"} <= set(dir(AsyncPubSub))
+    assert inspect.signature(AsyncCluster.pubsub).parameters.keys() == (
+        inspect.signature(Cluster.pubsub).parameters.keys()
+    )
+
+
+@pytest.mark.parametrize(
+    "name",
+    [*ALIKE[:7], "listen", "ping", "run", "aclose", "reset", "subscribed"],
+)
+def test_redis_pys_methods_are_there_with_its_arguments(name):
+    theirs, ours = getattr(redis.asyncio.client.PubSub, name), getattr(AsyncPubSub, name)
+    if callable(theirs):
+        wanted = inspect.signature(theirs).parameters.keys() - {"sharded_pubsub"}
+        assert wanted <= inspect.signature(ours).parameters.keys()
