@@ -13,7 +13,8 @@ import redis
 from clustercache import Cluster
 from clustercache.localcluster import LocalCluster
 from tests.clusters import need_server
-from tests.faults.load import Load, await_calls, tags_of
+from tests.faults.calls import await_calls, tags_of
+from tests.faults.load import Load
 
 pytestmark = pytest.mark.live
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "security.md"
