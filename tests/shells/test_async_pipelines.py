@@ -45,7 +45,7 @@ def under_way(client):
 async def ticks_until(condition):
     """Replies that nobody waits for any more, and tasks that were cancelled, take their time."""
     async with asyncio.timeout(5):
-        while not condition():  # noqa: ASYNC110 - nobody tells of it
+        while not condition():
             await asyncio.sleep(0.001)
 
 
