@@ -309,7 +309,7 @@ def test_a_batch_that_is_complete_is_kept_though_nonsense_follows_it(fake):
     async def story(client):
         node = fake.owner("bar")
         node.on("GET", [b"1", raw(b"$1\r\n2\r\n?\r\n"), b"3"])
-        with client.deadline(1.0):
+        async with asyncio.timeout(1.0):
             assert await client.pipeline().get("bar").get("{bar}").execute() == [b"1", b"2"]
         assert await client.get("bar") == b"3"
 
