@@ -12,7 +12,7 @@ from clustercache import AsyncCluster
 from clustercache._async.parcels import MANY
 from clustercache._async.slots import Replies
 from clustercache.exceptions import CrossSlotError, DeadlineExceededError
-from clustercache.testing import FakeCluster, FakeServer, delay, error, null, simple
+from clustercache.testing import FakeCluster, FakeServer, delay, error, null, raw, simple
 from tests.shells.test_transactions import queueing
 
 TWO = ("bar", "foo")  # a key of each primary
@@ -164,6 +164,29 @@ def test_a_transaction_that_is_cancelled_gives_its_connection_up(fake, name):
     run(fake, story, max_connections=1)
 
 
+def test_a_transaction_that_is_cancelled_between_its_calls_does_not_wait_for_its_node(fake):
+    node = fake.owner("bar")
+
+    async def story(client):
+        queueing(node, [["OK"]])
+        node.on("UNWATCH", delay(30, simple("OK")))
+        begun = asyncio.Event()
+
+        async def work(pipe):
+            begun.set()
+            await asyncio.Event().wait()
+
+        task = asyncio.ensure_future(client.transaction(work, "bar"))
+        await begun.wait()
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await asyncio.wait_for(task, 0.5)
+        assert not node.received("UNWATCH")
+        assert leased(client, "bar") == 0
+
+    run(fake, story)
+
+
 def test_a_connection_that_a_forgotten_pipeline_watched_with_is_closed(fake):
     async def story(client):
         node = fake.owner("bar")
@@ -278,6 +301,17 @@ def test_replies_of_a_batch_arrive_in_pieces_and_among_others(fake):
         assert results[:30] == [b"bar"] * 30
         for number, one in enumerate(results[30:]):
             assert one == [True, b"v" * 7000] * number
+
+    run(fake, story)
+
+
+def test_a_batch_that_is_complete_is_kept_though_nonsense_follows_it(fake):
+    async def story(client):
+        node = fake.owner("bar")
+        node.on("GET", [b"1", raw(b"$1\r\n2\r\n?\r\n"), b"3"])
+        async with asyncio.timeout(1.0):
+            assert await client.pipeline().get("bar").get("{bar}").execute() == [b"1", b"2"]
+        assert await client.get("bar") == b"3"
 
     run(fake, story)
 
