@@ -141,7 +141,6 @@ def client_of(shell: str, url: str) -> Iterator[Any]:
         ("blocking", "stop", "valkey"),
         ("blocking", "kill", "redis-7.0"),
         ("asyncio", "kill", "valkey"),
-        ("asyncio", "stop", "redis-7.0"),
     ],
 )
 def test_subscribers_hear_again_after_a_promotion(
