@@ -159,6 +159,8 @@ class Blocking(Bridged):
         return super().__getattr__(name)
 
     def close(self):
+        if self._bridge.loop.is_closed():
+            return
         try:
             self._bridge.run(self._value.aclose)
         finally:

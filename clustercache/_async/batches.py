@@ -40,7 +40,7 @@ class Share:
         lane = self.pool.lane
         if lane is None:
             return None
-        self._place = place = lane.send_many([data[index] for index in self.members])
+        self._place = place = lane.send_many(self._pieces(data))
         left = max(deadline - monotonic(), 0.0)
         return asyncio.get_running_loop().call_later(left, lane.expire, place)
 
@@ -63,6 +63,9 @@ class Share:
         """Take nobody's place: what is not written will not be."""
         if self._place is not None and not self._place.done():
             self._place.cancel()
+
+    def _pieces(self, data: Sequence[bytes]) -> list[bytes]:
+        return [data[index] for index in self.members]
 
 
 async def send_shares(

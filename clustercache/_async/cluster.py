@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import weakref
 from asyncio import get_running_loop
+from functools import partial
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Literal, Self
 
@@ -15,6 +16,7 @@ from clustercache import config as configuration
 from clustercache._async.exchange import LARGE, judged
 from clustercache._async.knowledge import Knowledge
 from clustercache._async.observed import observe
+from clustercache._async.reads import DirectReads
 from clustercache._async.recipes import Recipes
 from clustercache._async.renewal import CredentialAccess, follow
 from clustercache._async.scan import ScanAccess
@@ -32,6 +34,7 @@ from clustercache._commands import (
 )
 from clustercache._core import wire
 from clustercache._core.commands import Merge, Route
+from clustercache._core.read_from import ReadFrom
 from clustercache._core.slots import encode, key_slot
 from clustercache._core.wire import ServerError
 from clustercache._direct import DIRECT
@@ -50,7 +53,6 @@ if TYPE_CHECKING:
 
     from clustercache._async.runner import Runner
     from clustercache._core.commands import CommandSpec
-    from clustercache._core.read_from import ReadFrom
     from clustercache._core.routing import Part
     from clustercache._core.topology import Topology
     from clustercache.config import ClusterConfig, RetryPolicy
@@ -93,6 +95,11 @@ class AsyncCluster(  # type: ignore[misc]
         self._limited = self._limits.current.get
         self._callbacks = callbacks_for(config)
         self.encoder = encoder_for(config)
+        self._reading: DirectReads | None = None
+        if config.read_from != ReadFrom.PRIMARY:
+            others = partial(AsyncCluster.execute_command, self)
+            self._reading = DirectReads(self, config, others)
+            self.execute_command = self._reading.execute_command  # type: ignore[method-assign]
         if config.recodes:
             self.execute_command = self._recoded  # type: ignore[method-assign]
         if config.hooks:
@@ -157,6 +164,8 @@ class AsyncCluster(  # type: ignore[misc]
     async def _recoded(self, *args: Any, **options: Any) -> Any:
         """Encode str in the codec of the configuration, which hiredis does not know."""
         given = self.config.recode(args[1:])
+        if self._reading is not None:
+            return await self._reading.execute_command(*args[:1], *given, **options)
         return await AsyncCluster.execute_command(self, *args[:1], *given, **options)
 
     def _here(self) -> Runner:

@@ -16,6 +16,7 @@ from clustercache._async.announcements import Announcements
 from clustercache._async.followers import Followers
 from clustercache._async.helper import Helper
 from clustercache._async.mux import Mux
+from clustercache._async.readers import Readers
 from clustercache._async.renewal import Renewals
 from clustercache._async.suspicion import Suspicion
 from clustercache._core.refresh import probe_pause
@@ -71,6 +72,7 @@ class ClusterMap:
         if self.config.service_name is not None:
             self.followers.add(Announcements(self, self.config.service_name))
         self.closed = False
+        self.readers = Readers(self)
         self._learning: asyncio.Task[dict[Address, Exception]] | None = None
         if knowledge.topology is not None:
             self._install(knowledge.topology)
@@ -230,8 +232,9 @@ class ClusterMap:
         )
 
     def every_pool(self) -> list[Mux]:
-        """Return what reaches each node."""
-        return list(self.pools.values())
+        """Return what reaches each node, in every way."""
+        pools = [*self.pools.values(), *self.readers.pools]
+        return [part for pool in pools for part in pool.parts]
 
     def pool_at(self, address: Address) -> Mux:
         """Return what reaches a node, known or not (an ASK may name one that no map has yet)."""
@@ -304,7 +307,7 @@ class ClusterMap:
     async def aclose(self) -> None:
         """Refuse new calls, let those under way finish within the deadline, and close."""
         limit = monotonic() + self.config.deadline
-        pools = list(self.pools.values())
+        pools = [*self.pools.values(), *self.readers.pools]
         ending = self.close()
         for pool in pools:
             await pool.drained(limit)
@@ -326,8 +329,10 @@ class ClusterMap:
         self.renewals.stop()
         for suspicion in list(self.suspicions.values()):
             self.end(suspicion, replaced=True)
-        for pool in pools:
+        ending += self.readers.close()
+        for pool in (*pools, *self.readers.pools):
             ending += pool.retire()
+            pool.wake_apart()  # they could last for ever
         return ending
 
     def abandon(self) -> None:
@@ -336,3 +341,4 @@ class ClusterMap:
         self.followers.abandon()
         for pool in self.pools.values():
             pool.abandon()
+        self.readers.abandon()

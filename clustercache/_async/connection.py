@@ -17,6 +17,7 @@ from clustercache._async.outbox import NOT_NOW, Outbox
 from clustercache._async.patience import Alarm, within
 from clustercache._async.slots import Place, Replies, settle, settle_unsent
 from clustercache._async.watch import Watch
+from clustercache._blocking import keep_alive
 from clustercache._core import wire
 from clustercache._core.decisions import Trouble
 from clustercache._core.wire import INCOMPLETE, Push, ServerError
@@ -267,6 +268,10 @@ class Connection(Outbox):
     def use_once(self) -> None:
         """Close it once the first commands on it have their replies."""
         self._leaving = True
+
+    def keep_alive(self) -> None:
+        """Let the kernel find out when the host is gone."""
+        keep_alive(self._sock)
 
     def lose_when_idle(self) -> None:
         """Close it once each place has its reply."""

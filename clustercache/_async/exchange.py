@@ -11,9 +11,10 @@ from clustercache._core.wire import ServerError
 from clustercache._request import Failed
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from clustercache._async.connection import Connection
+    from clustercache._async.slots import Place
     from clustercache._core.address import Address
     from clustercache.config import ClusterConfig
 
@@ -21,7 +22,12 @@ LARGE: Final = 1 << 18
 """Bytes from which on a write takes a connection apart: others' commands would wait behind it."""
 
 
-async def exchange(connection: Connection, pieces: Sequence[bytes], deadline: float) -> list[Any]:
+async def exchange(
+    connection: Connection,
+    pieces: Sequence[bytes],
+    deadline: float,
+    begun: Callable[[Place[Any]], None] | None = None,
+) -> list[Any]:
     """Return what came back for each piece: its reply, or a Failed.
 
     Nothing of anybody else's comes between them.
@@ -30,8 +36,11 @@ async def exchange(connection: Connection, pieces: Sequence[bytes], deadline: fl
         connection: Where they go.
         pieces: Packed commands.
         deadline: Until when they wait, in monotonic seconds.
+        begun: Told of the place that they wait for.
     """
     place = connection.send_many(pieces)
+    if begun is not None:
+        begun(place)
     left = max(deadline - monotonic(), 0.0)
     timer = get_running_loop().call_later(left, connection.expire, place)
     try:

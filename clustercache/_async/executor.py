@@ -11,7 +11,7 @@ from time import monotonic
 from typing import TYPE_CHECKING, Any, cast
 
 from clustercache._async.exchange import exchange, fit_for_all
-from clustercache._async.mux import Full, Retired
+from clustercache._async.leases import Full, Retired
 from clustercache._async.suspicion import Crowded
 from clustercache._core import decisions, wire
 from clustercache._core.decisions import Event, Trouble
@@ -32,6 +32,27 @@ if TYPE_CHECKING:
 ASKING = wire.pack(("ASKING",))
 _INSTANT = 0.005
 """Seconds before the deadline that count as its end: a timeout may come that early."""
+
+
+NO_CONNECTION = (Full, Refused, NotSent)
+"""What asking a node's `Mux` for a connection may end in."""
+
+
+def unsent(error: Exception, pool: Mux, deadline: float) -> Failed:
+    """Return what an attempt ended in that found no connection.
+
+    Args:
+        error: One of NO_CONNECTION.
+        pool: The node's.
+        deadline: The call's, in monotonic seconds.
+    """
+    if isinstance(error, Full):
+        return Failed(Event(Trouble.POOL_FULL, pool.address))
+    if isinstance(error, Refused):
+        return Failed(decisions.classify(error.error, pool.address), error.error)
+    # The deadline may have cut the connecting short, which says nothing of the node.
+    late = deadline - monotonic() < _INSTANT
+    return Failed(Event(Trouble.EXPIRED if late else Trouble.UNREACHABLE, pool.address))
 
 
 class Executor:
@@ -85,15 +106,8 @@ class Executor:
                     return Failed(Event(Trouble.UNREACHABLE, target))
                 if monotonic() >= deadline:
                     return Failed(Event(Trouble.EXPIRED, pool.address))
-            except Full:
-                return Failed(Event(Trouble.POOL_FULL, pool.address))
-            except Refused as error:
-                return Failed(decisions.classify(error.error, pool.address), error.error)
-            except NotSent:
-                # The deadline cut the connecting short, which says nothing of the node.
-                late = deadline - monotonic() < _INSTANT
-                trouble = Trouble.EXPIRED if late else Trouble.UNREACHABLE
-                return Failed(Event(trouble, pool.address))
+            except NO_CONNECTION as error:
+                return unsent(error, pool, deadline)
 
     async def _send(self, request: Exchange, pool: Mux, *, asking: bool) -> Any:
         command = request.command

@@ -73,8 +73,9 @@ class Knowledge:
         """See `AsyncCluster.stats`."""
         nodes: dict[str, dict[str, Any]] = {}
         for known in self.maps():
-            for address, pool in list(known.pools.items()):
-                nodes[str(address)] = _together(nodes.get(str(address)), pool.stats())
+            for pool in [*known.pools.values(), *known.readers.pools]:
+                where = str(pool.address)
+                nodes[where] = _together(nodes.get(where), pool.stats())
         return {"refreshes": self.refreshes, "nodes": nodes}
 
     # The end ----------------------------------------------------------------------------------

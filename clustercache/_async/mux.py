@@ -11,44 +11,34 @@ import asyncio
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
-from clustercache._async.connection import Connection
-from clustercache._async.renewal import Renewal
+from clustercache._async.leases import Full, Leases
+from clustercache._async.slots import settle
 from clustercache._async.turns import Turns
+from clustercache._core.decisions import Trouble
 from clustercache._events import NotSent
-from clustercache._handshake import for_probes
 from clustercache.instrumentation import PoolWaited
 
 if TYPE_CHECKING:
     import ssl
     from collections.abc import Callable
 
-    from clustercache._async.slots import Replies
+    from clustercache._async.connection import Connection
+    from clustercache._async.slots import Place
     from clustercache._async.suspicion import Suspicion
     from clustercache._core.address import Address
     from clustercache.config import ClusterConfig
     from clustercache.instrumentation.hooks import Observer
 
 
-class Full(Exception):  # noqa: N818 - an event; the shell raises PoolTimeoutError from it
-    """There was no room until the deadline."""
-
-
-class Retired(Exception):  # noqa: N818
-    """The node left the cluster, or the client was closed: route again."""
-
-
-class Doubted(Retired):
-    """The node is suspected: wait for its shard instead."""
-
-
-class Mux:
+class Mux(Leases):
     """The connections to the node at `address`.
 
     Attributes:
         lane: The shared connection, while it takes commands and its node is well; else None.
-        suspicion: What is awaited while the node is doubted.
-        retired: Whether the node left, or the client was closed.
         errors, redirects: See `AsyncCluster.stats`.
+        impatient: The places of those who do not wait for the node to be well again: they end, as
+            if the connection was lost, when it falls silent.
+        looked_at: When it was last asked for a sign of life, in monotonic seconds.
     """
 
     def __init__(
@@ -75,27 +65,17 @@ class Mux:
             on_silence: Told when replies are due and nothing came for socket_timeout.
             observer: Told of callers that had to wait.
         """
-        self.address = address
+        super().__init__(address, config, tls, loop, target=target, readonly=readonly)
         self.lane: Connection | None = None
-        self.suspicion: Suspicion | None = None
-        self.retired = False
         self.errors = 0
         self.redirects = 0
-        self._config = config
-        self._tls = tls
-        self._loop = loop
-        self._target = target
-        self._readonly = readonly
+        self.impatient: set[Place[Any]] = set()
+        self.looked_at = 0.0
         self._on_silence = on_silence
         self._observer = observer
-        self._shared: Connection | None = None
         self._opening: asyncio.Task[None] | None = None
         self._waiting = Turns(loop)
-        self._leasing = Turns(loop)
-        self._everyone: set[Connection] = set()
-        self._idle: list[Connection] = []
-        self._beginning = 0
-        self._renewal: Renewal | None = None
+        self._apart: Mux | None = None
 
     # The shared connection --------------------------------------------------------------------
 
@@ -126,12 +106,6 @@ class Mux:
                 self._waited(began)
                 return connection
 
-    def _refuse_if_unusable(self) -> None:
-        if self.retired:
-            raise Retired
-        if self.suspicion is not None:
-            raise Doubted
-
     def _waited(self, began: float) -> None:
         if began and self._observer is not None:
             event = PoolWaited(node=str(self.address), seconds=monotonic() - began)
@@ -152,23 +126,6 @@ class Mux:
     async def _connect(self) -> None:
         self._shared = await self._new_connection(self._config.socket_connect_timeout)
         self._look()
-
-    async def _new_connection(self, seconds: float, *, decode: bool = True) -> Connection:
-        renewal = self._renewal
-        connection = await Connection.open(
-            self._target,
-            self._config if decode else for_probes(self._config),
-            self._tls,
-            self._loop,
-            seconds=seconds,
-            readonly=self._readonly,
-            owner=self,
-            known_as=self.address,
-        )
-        self._everyone.add(connection)
-        if self._renewal is not None and self._renewal is not renewal:
-            self._renewal.renew(connection)  # it may have come in with the former credentials
-        return connection
 
     def _opened(self, attempt: asyncio.Task[None]) -> None:
         self._opening = None
@@ -198,6 +155,16 @@ class Mux:
     def silent(self, _connection: Connection) -> None:
         """Hear that replies are due and nothing came for socket_timeout."""
         self._on_silence(self)
+        self._let_go()
+
+    def let_go_when_silent(self, place: Place[Any]) -> None:
+        """Put a place among the impatient ones until it has ended."""
+        self.impatient.add(place)
+        place.add_done_callback(self.impatient.discard)
+
+    def _let_go(self) -> None:
+        for place in list(self.impatient):
+            settle(place, Trouble.NO_REPLY, self.address)
 
     def lost(self, connection: Connection) -> None:
         """Hear that it is closed."""
@@ -211,70 +178,19 @@ class Mux:
             self._idle.remove(connection)
         self._leasing.call_next()
 
-    # Connections of one's own -----------------------------------------------------------------
-
-    async def lease(self, deadline: float, *, decode: bool = True) -> Connection:
-        """Return a connection that nobody else has, until it is given back or discarded.
-
-        Args:
-            deadline: Until when to wait, in monotonic seconds.
-            decode: False for one whose replies stay bytes, whatever the configuration.
-
-        Raises:
-            NotSent, Refused: It could not be opened.
-            Full, Retired, Doubted: See there.
-        """
-        while True:
-            self._refuse_if_unusable()
-            if self._idle and decode:
-                return self._idle.pop()
-            if self._leased + self._beginning < self._config.max_connections:
-                break
-            if not await self._leasing.wait(deadline):
-                raise Full
-        self._beginning += 1
-        try:
-            left = max(deadline - monotonic(), 0.001)
-            seconds = min(self._config.socket_connect_timeout, left)
-            connection = await self._new_connection(seconds, decode=decode)
-        finally:
-            self._beginning -= 1
-        if not decode:
-            connection.use_once()
-        return connection
+    def apart(self) -> Mux:
+        """Return what leases connections for calls that last: they take no place from others."""
+        if self._apart is None:
+            made = self._apart = Mux(
+                self.address, self._config, self._tls, self._loop, target=self._target
+            )
+            made.retired, made.suspicion = self.retired, self.suspicion
+        return self._apart
 
     @property
-    def _leased(self) -> int:
-        return len(self._everyone) - (self._shared is not None)
-
-    def release(self, connection: Connection) -> None:
-        """Take a connection back; one that is not in step is closed."""
-        if connection.closed or connection.outstanding or self.retired or self.suspicion:
-            self.discard(connection)
-        else:
-            connection.patient = False
-            if self._renewal is not None:
-                self._renewal.given_back(connection)
-            self._idle.append(connection)
-            self._leasing.call_next()
-
-    def discard(self, connection: Connection) -> None:
-        """Close a connection."""
-        connection.lose()
-
-    def renew(self, login: bytes) -> tuple[Renewal, list[Replies]]:
-        """Authenticate all connections anew, those in use when they are given back.
-
-        Args:
-            login: The AUTH command, packed.
-
-        Returns:
-            What knows of refusals, and the answers that are to come.
-        """
-        renewal = self._renewal = Renewal(self, login, self._config.socket_timeout)
-        free = [*self._idle, *([self._shared] if self._shared is not None else [])]
-        renewal.later(self._everyone.difference(free))
-        return renewal, [renewal.renew(connection) for connection in free]
+    def parts(self) -> list[Mux]:
+        """Itself, and what leases connections for calls that last if there were any."""
+        return [self] if self._apart is None else [self, self._apart]
 
     # The node's life --------------------------------------------------------------------------
 
@@ -283,6 +199,10 @@ class Mux:
         self.suspicion = suspicion
         self._look()
         self._reroute()
+        if suspicion is not None:
+            self._let_go()
+        if self._apart is not None:
+            self._apart.doubt(suspicion)
 
     def _reroute(self) -> None:
         self._waiting.call_all()
@@ -295,6 +215,8 @@ class Mux:
             self.discard(connection)
         if shared is not None:
             shared.lose_when_idle()
+        if self._apart is not None:
+            self._apart.flush()
 
     def leave_silence(self) -> None:
         """Use the shared connection no more if it stays silent: the node is well, and it is not."""
@@ -308,6 +230,12 @@ class Mux:
         """End what is under way: the node is not what it was."""
         for connection in list(self._everyone):
             connection.lose()
+        self.wake_apart()
+
+    def wake_apart(self) -> None:
+        """End the calls that last."""
+        if self._apart is not None:
+            self._apart.wake()
 
     def retire(self) -> list[asyncio.Task[None]]:
         """Let what is under way finish, then close; new calls are routed again.
@@ -319,6 +247,8 @@ class Mux:
         ending = [self._opening] if self._opening is not None else []
         for task in ending:
             task.cancel()
+        if self._apart is not None:
+            self._apart.retire()
         self.flush()
         self._reroute()
         return ending
@@ -326,14 +256,20 @@ class Mux:
     @property
     def size(self) -> int:
         """How many connections are open or being opened."""
-        return len(self._everyone) + self._beginning + (self._opening is not None)
+        own = len(self._everyone) + self._beginning + (self._opening is not None)
+        return own if self._apart is None else own + self._apart.size
+
+    @property
+    def outstanding(self) -> int:
+        """How many replies are to come."""
+        own = sum(connection.outstanding for connection in self._everyone)
+        return own if self._apart is None else own + self._apart.outstanding
 
     def stats(self) -> dict[str, Any]:
         """Return what happened here; see `AsyncCluster.stats`."""
-        waiting = sum(connection.outstanding for connection in self._everyone)
         return {
             "pool": self.size,
-            "in_flight": waiting,
+            "in_flight": self.outstanding,
             "redirects": self.redirects,
             "errors": self.errors,
             "suspected": self.suspicion is not None,
@@ -352,3 +288,5 @@ class Mux:
         """Close this process's end only: what watches the sockets is another's, or gone."""
         for connection in list(self._everyone):
             connection.abandon()
+        if self._apart is not None:
+            self._apart.abandon()

@@ -10,7 +10,7 @@ from time import monotonic
 from typing import TYPE_CHECKING, Any, Final
 
 from clustercache._async.exchange import LARGE, exchange
-from clustercache._async.mux import Full, Retired
+from clustercache._async.leases import Full, Retired
 from clustercache._core import decisions
 from clustercache._core.decisions import Event, Trouble
 from clustercache._events import NotSent, Refused

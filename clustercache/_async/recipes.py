@@ -1,11 +1,13 @@
-"""What is made of a client's commands: pipelines, transactions, scripts, locks."""
+"""What is made of a client's commands: pipelines, durable writes, scripts, locks."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from clustercache._async.durable import AsyncDurable
 from clustercache._async.pipeline import AsyncPipeline
 from clustercache._async.transaction import AsyncTransactionPipeline, transact
+from clustercache._durable import Wanted
 from clustercache._scripts import AsyncLock, AsyncScript
 
 if TYPE_CHECKING:
@@ -57,6 +59,35 @@ class Recipes:
         """
         client: Any = self
         return await transact(client, func, watches, value_from_callable, watch_delay)
+
+    def durable(
+        self,
+        replicas: int = 1,
+        timeout: float = 0.1,
+        *,
+        aof: bool = False,
+        local: bool = False,
+        strict: bool = False,
+    ) -> AsyncDurable:
+        """Return what writes and waits until replicas have it; by WAIT on the same connection.
+
+        Args:
+            replicas: How many replicas are waited for.
+            timeout: Seconds to wait for them at most; a nearer deadline shortens it.
+            aof: Wait until they have it on disk (WAITAOF: Redis 7.2, Valkey).
+            local: Wait until the primary has it on disk, too; implies `aof`.
+            strict: Raise NotReplicatedError when fewer have it in time.
+
+        Example:
+            >>> async with r.durable(replicas=1) as d:  # doctest: +SKIP
+            ...     await d.set("k", "v")
+            ...     d.acknowledged
+            True
+            1
+        """
+        wanted = Wanted(replicas=replicas, timeout=timeout, aof=aof, local=local, strict=strict)
+        client: Any = self
+        return AsyncDurable(client, wanted)
 
     def register_script(self, script: Any, *, repeatable: bool = False) -> AsyncScript:
         """Return a script to await: ``await script(keys=[...], args=[...])``.

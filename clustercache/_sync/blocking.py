@@ -1,26 +1,19 @@
-"""Blocking commands: on connections of their own, for as long as it takes, but never deaf.
-
-A node keeps such a call waiting without a word, which looks like a node that is gone. So whoever
-waits sends it a PING by an ordinary connection every now and then, one of all that wait for it;
-silence then is suspicion, as for any call. A connection that the host has forgotten is found by
-TCP's keep-alive.
-"""
+"""Blocking commands: on connections of their own, for as long as it takes, but never deaf."""
 
 from __future__ import annotations
 
-import math
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
-from clustercache._core import wire
+from clustercache._blocking import LOOK_EVERY, PING, closed_meanwhile, is_sign, told
 from clustercache._core.decisions import Event, Trouble
 from clustercache._core.wire import ServerError
 from clustercache._events import NoReply, Silent
-from clustercache._request import NOT_TRIED, Failed, Request
+from clustercache._request import NOT_TRIED, Failed
 from clustercache._sync.exchange import Share, exchange
 from clustercache._sync.executor import ASKING, Executor
 from clustercache._sync.pool import Retired
-from clustercache.exceptions import ClosedError, OutcomeUnknownError
+from clustercache.exceptions import OutcomeUnknownError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -29,15 +22,6 @@ if TYPE_CHECKING:
     from clustercache._sync.cluster_map import ClusterMap
     from clustercache._sync.connection import Connection
     from clustercache._sync.pool import Pool
-
-_PING = wire.pack(("PING",))
-_LOOK_EVERY = 3
-"""Times socket_timeout that a node may keep everyone waiting before it is asked for a sign."""
-_KEEP_ALIVE = 5
-"""Seconds of silence after which the kernel asks the other host's."""
-_UNHEARD = frozenset(
-    {Trouble.UNREACHABLE, Trouble.NO_REPLY, Trouble.EXPIRED, Trouble.EXPIRED_UNANSWERED}
-)
 
 
 class Blocking(Executor):
@@ -58,19 +42,10 @@ class Blocking(Executor):
         except OutcomeUnknownError as error:
             if not self._map.closed:
                 raise
-            msg = "the client was closed while the call waited: what it took, if anything, is lost"
-            facts = request.facts(None) | {"attempts": error.attempts, "applied": "maybe"}
-            raise ClosedError(msg, **facts) from error
+            raise closed_meanwhile(request, error) from error
 
     def _share(self, request: Exchange, pool: Pool, *, asking: bool, follows_map: bool) -> Share:
-        assert isinstance(request, Request)  # noqa: S101 - nothing else is run here
-        command, (slot, words, places) = request.whole, request.part
-        assert command.wait is not None  # noqa: S101 - a call that cannot block is not run here
-        began = command.deadline - command.limits.deadline
-        told = command.wait.left(monotonic() - began, command.limits.deadline)
-        (data,) = command.packed([(slot, command.wait.apply(words, told), places)])
-        seconds = command.wait.seconds if told is None else told
-        quiet = math.inf if seconds == 0 else seconds or 0.0
+        data, quiet = told(request, monotonic())
         before = [(ASKING, 0.0)] if asking else []
         return Vigil(pool, [*before, (data, quiet)], follows_map=follows_map)
 
@@ -109,7 +84,7 @@ class Vigil(Share):
         if self._leases.retired:
             self._leases.discard(connection)
             raise Retired
-        connection.keep_alive(_KEEP_ALIVE)
+        connection.keep_alive()
         return connection
 
     def read(
@@ -148,7 +123,7 @@ class Vigil(Share):
                 # Late. A node that was doubted for it and is well again has forgotten the call.
                 lost = (doubted and quiet > 0) or not self._doubt(cluster_map)
                 doubted = True
-            elif now - looked > _LOOK_EVERY * patience:
+            elif now - looked > LOOK_EVERY * patience:
                 lost, looked = not self._is_there(cluster_map), monotonic()
             if lost:
                 self._give_up(Trouble.NO_REPLY)
@@ -175,11 +150,9 @@ class Vigil(Share):
         """Ask the node for a sign of life, unless another call did lately."""
         apart, patience = self._leases, cluster_map.config.socket_timeout
         now = monotonic()
-        if now - apart.looked_at < _LOOK_EVERY * patience:
+        if now - apart.looked_at < LOOK_EVERY * patience:
             return True
         apart.looked_at = now
-        share = Share(self.pool, [_PING], follows_map=self._follows_map)
+        share = Share(self.pool, [PING], follows_map=self._follows_map)
         exchange(cluster_map, [share], now + 1.5 * patience, peek=True)
-        sign = share.outcomes[0]
-        heard = type(sign) is not Failed or sign.event.trouble not in _UNHEARD
-        return heard or self._doubt(cluster_map)
+        return is_sign(share.outcomes[0]) or self._doubt(cluster_map)

@@ -19,6 +19,7 @@ from functools import partial
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
+from clustercache._blocking import keep_alive
 from clustercache._core import wire
 from clustercache._core.wire import INCOMPLETE, ServerError
 from clustercache._events import NoReply, NotSent, Refused, Silent, TooLarge
@@ -321,14 +322,9 @@ class Connection:
         with suppress(OSError):  # closed by its owner in the meantime, or by the server
             self._sock.shutdown(socket.SHUT_RDWR)
 
-    def keep_alive(self, seconds: int) -> None:
-        """Let the kernel find within three times `seconds` of silence that the host is gone."""
-        if not hasattr(socket, "TCP_KEEPIDLE"):
-            return  # elsewhere its own times hold
-        with suppress(OSError):  # lost already: whoever writes to it will see that
-            for option in (socket.TCP_KEEPIDLE, socket.TCP_KEEPINTVL):
-                self._sock.setsockopt(socket.IPPROTO_TCP, option, seconds)
-            self._sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, 2)
+    def keep_alive(self) -> None:
+        """Let the kernel find out when the host is gone."""
+        keep_alive(self._sock)
 
     def fileno(self) -> int:
         """Return the socket's descriptor, for poll()."""

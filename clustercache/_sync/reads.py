@@ -15,22 +15,23 @@ from clustercache._core.slots import key_slot
 from clustercache._core.wire import ServerError
 from clustercache._direct import READS
 from clustercache._events import NoReply, NotSent, Silent
+from clustercache._readers import ReadRequest
 from clustercache._request import Command, Failed, merged
 from clustercache._sync.pool import Stale
 from clustercache._sync.readers import Readers
-from clustercache._sync.replica_reads import ReadExecutor, ReadRequest
+from clustercache._sync.replica_reads import ReadExecutor
 from clustercache._sync.split_reads import SplitReads
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from clustercache._core.routing import Part
+    from clustercache._readers import Reader
     from clustercache._sync.cluster import Cluster
     from clustercache._sync.cluster_map import ClusterMap
     from clustercache._sync.connection import Connection
     from clustercache._sync.executor import First
     from clustercache._sync.pool import Pool
-    from clustercache._sync.readers import Reader
     from clustercache.config import ClusterConfig
 
 
@@ -45,7 +46,7 @@ class Reads:
     def run(self, command: Command, parts: list[Part]) -> Any:
         """Return the reply to a read."""
         if len(parts) == 1:
-            return self._executor.run(ReadRequest(command, parts[0], self.readers))
+            return self._executor.run(ReadRequest(command, parts[0], next(self.readers.turns)))
         split = SplitReads(self.readers, self._executor, command.limits.read_from)
         return merged(command, parts, *split.run(command, parts))
 
@@ -53,7 +54,7 @@ class Reads:
         self, command: Command, reader: Reader, connection: Connection | None, why: First
     ) -> Any:
         """Return the reply to a read after its first attempt, which was made elsewhere."""
-        request = ReadRequest(command, command.parts()[0], self.readers, reader)
+        request = ReadRequest(command, command.parts()[0], next(self.readers.turns), reader)
         first = self._executor.first(request, reader.pool, connection, why)
         return self._executor.run(request, first) if type(first) is Failed else first
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from clustercache._durable import Wanted
 from clustercache._scripts import Lock, Script
-from clustercache._sync.durable import Durable, Wanted
+from clustercache._sync.durable import Durable
 from clustercache._sync.pipeline import Pipeline
 from clustercache._sync.pubsub import PubSub
 from clustercache._sync.transaction import TransactionPipeline, transact

@@ -6,13 +6,13 @@ node of the shard has not been asked, the next attempt is made there, at once.
 
 from __future__ import annotations
 
-from dataclasses import replace
 from time import monotonic
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from clustercache._core import read_from, wire
 from clustercache._core.decisions import Event, Trouble
-from clustercache._request import NOT_TRIED, Failed, Request
+from clustercache._readers import LOOK, ReadRequest
+from clustercache._request import NOT_TRIED, Failed
 from clustercache._sync.exchange import Share, exchange
 from clustercache._sync.executor import Executor
 from clustercache._sync.health import Crowded
@@ -22,16 +22,13 @@ if TYPE_CHECKING:
 
     from clustercache._core.address import Address
     from clustercache._core.decisions import Decision
-    from clustercache._core.read_from import ReadFrom
-    from clustercache._core.routing import Part
-    from clustercache._request import Command, Exchange
+    from clustercache._readers import Choice, Reader
+    from clustercache._request import Exchange, Request
     from clustercache._sync.cluster_map import ClusterMap
     from clustercache._sync.pool import Pool
-    from clustercache._sync.readers import Reader, Readers, ShardReaders
+    from clustercache._sync.readers import Readers
 
 _FACTS = [wire.pack(words) for words in read_from.FACTS]
-_LOOK = 0.05
-"""Seconds after which a call that no node can serve looks for one again."""
 
 
 class ReadShare(Share):
@@ -83,35 +80,6 @@ def _unanswered(outcome: Any) -> bool:
     return outcome is NOT_TRIED or (isinstance(outcome, Failed) and outcome.error is None)
 
 
-class ReadRequest(Request):
-    """A read with the nodes that it was sent to, in this turn of the candidates."""
-
-    __slots__ = ("policy", "reader", "tried", "turn")
-
-    def __init__(
-        self, command: Command, part: Part, readers: Readers, reader: Reader | None = None
-    ) -> None:
-        """Pack it.
-
-        Args:
-            command: The whole call.
-            part: One of its parts.
-            readers: Whose turns are counted.
-            reader: Where a first attempt, made elsewhere, was sent.
-        """
-        super().__init__(command, part)
-        self.policy: ReadFrom = command.limits.read_from
-        self.turn = next(readers.turns)
-        self.reader = reader
-        self.tried: set[Reader] = set()
-
-
-class _Choice(NamedTuple):
-    shard: ShardReaders
-    reader: Reader
-    guarded: bool
-
-
 class ReadExecutor(Executor):
     """Runs reads on the candidates that their policy allows."""
 
@@ -119,16 +87,6 @@ class ReadExecutor(Executor):
         """Use these readers of the map's shards."""
         super().__init__(cluster_map)
         self._readers = readers
-
-    def _candidates(self, request: ReadRequest) -> list[_Choice]:
-        """Return whom the policy allows now, best first, but for those that were tried."""
-        assert request.slot is not None  # noqa: S101 - what has no key is no read for replicas
-        shard = self._readers.shard(request.slot)
-        if shard is None:
-            return []
-        plan = shard.plan(request.policy, monotonic())
-        chosen = [shard.readers[at] for at in plan.order(request.turn)]
-        return [_Choice(shard, one, plan.guarded) for one in chosen if one not in request.tried]
 
     def _attempt(self, request: Exchange, target: Address | None, *, asking: bool) -> Any:
         """Send the read once; return its reply or a Failed."""
@@ -139,14 +97,14 @@ class ReadExecutor(Executor):
         while True:
             self._map.ensure(request.command.deadline)
             self._readers.look_for_replicas(monotonic())
-            candidates = self._candidates(request)
+            candidates = self._readers.candidates(request, monotonic())
             outcome = (
                 self._send(request, candidates[0]) if candidates else self._wait_for_one(request)
             )
             if outcome is not NOT_TRIED:
                 return outcome
 
-    def _send(self, request: ReadRequest, choice: _Choice) -> Any:
+    def _send(self, request: ReadRequest, choice: Choice) -> Any:
         """Return the reply, a Failed, or NOT_TRIED where the candidates changed."""
         shard, reader, guarded = choice
         command, now = request.command, monotonic()
@@ -187,32 +145,16 @@ class ReadExecutor(Executor):
         if suspicion is not None:
             self._map.helper.start()
             try:
-                suspicion.wait(min(left, _LOOK), self._map.config.max_waiting)
+                suspicion.wait(min(left, LOOK), self._map.config.max_waiting)
             except Crowded:
                 return Failed(Event(Trouble.CROWDED, pool.address))
         return NOT_TRIED
 
     def _weigh(self, decision: Decision, event: Event, request: Exchange) -> Decision:
         """Return what was decided; without a pause if another node is left to ask."""
-        if isinstance(request, ReadRequest) and request.reader is not None:
-            request.tried.add(request.reader)
-            if not request.reader.is_primary:
-                self._judge(request.reader, decision, event, request.slot)
-            if read_from.goes_on(event.trouble):
-                if self._candidates(request):
-                    decision = replace(decision, pause=0.0)
-                else:
-                    request.tried.clear()
+        if isinstance(request, ReadRequest):
+            return self._readers.weigh(decision, event, request, monotonic())
         return decision
-
-    def _judge(self, reader: Reader, decision: Decision, event: Event, slot: int | None) -> None:
-        """Let a replica's trouble count for the calls to come."""
-        shard = self._readers.shard(slot or 0)
-        primary = shard.readers[0].pool.address if shard else None
-        if decision.suspect:
-            self._readers.suspect(reader)
-        if read_from.casts_doubt(event, primary):
-            self._readers.leave_out(reader)
 
     def _lone_share(self, request: Request, pool: Pool) -> Share:
         if isinstance(request, ReadRequest) and request.reader is not None:

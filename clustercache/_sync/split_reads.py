@@ -5,8 +5,9 @@ from __future__ import annotations
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
+from clustercache._readers import ReadRequest, Spread
 from clustercache._sync.batches import Batches
-from clustercache._sync.replica_reads import ReadExecutor, ReadRequest, ReadShare
+from clustercache._sync.replica_reads import ReadExecutor, ReadShare
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -14,11 +15,12 @@ if TYPE_CHECKING:
     from clustercache._core.address import Address
     from clustercache._core.read_from import ReadFrom
     from clustercache._core.routing import Part
+    from clustercache._readers import Reader, ShardReaders
     from clustercache._request import Command
     from clustercache._sync.exchange import Share
     from clustercache._sync.gate import Gate, Place
     from clustercache._sync.pool import Pool
-    from clustercache._sync.readers import Reader, Readers, ShardReaders
+    from clustercache._sync.readers import Readers
 
 
 class SplitReads(Batches):
@@ -31,6 +33,7 @@ class SplitReads(Batches):
         self._policy = policy
         self._by_address: dict[Address, Reader] = {}
         self._by_slot: dict[int, Reader] = {}
+        self._turn = 0
         self._places: list[tuple[Gate, Place]] = []
 
     def run(
@@ -53,36 +56,19 @@ class SplitReads(Batches):
         targets: Sequence[Address | None],  # noqa: ARG002 - reads have none
     ) -> list[tuple[Pool, list[int]]]:
         """Return the parts' positions by pool; the executor waits for what nobody can serve."""
-        now, turn = monotonic(), next(self._readers.turns)
+        now = monotonic()
         self._readers.look_for_replicas(now)
-        chosen: dict[ShardReaders, Reader | None] = {}
-        groups: dict[Reader, list[int]] = {}
-        for index, part in enumerate(parts):
-            shard = self._readers.shard(part[0])
-            if shard is None:
-                continue
-            if shard not in chosen:
-                chosen[shard] = self._choose(shard, now, turn)
-            reader = chosen[shard]
-            if reader is not None:
-                groups.setdefault(reader, []).append(index)
-                self._by_slot[part[0]] = reader
-        self._by_address = {reader.pool.address: reader for reader in groups}
-        pools = [(reader.pool, members) for reader, members in groups.items()]
+        spread = Spread(self._readers, self._policy, parts, now, self._admits)
+        self._by_slot, self._turn = spread.by_slot, spread.turn
+        self._by_address = {reader.pool.address: reader for reader in spread.groups}
+        pools = [(reader.pool, members) for reader, members in spread.groups.items()]
         return sorted(pools, key=lambda group: group[0].address)
 
-    def _choose(self, shard: ShardReaders, now: float, turn: int) -> Reader | None:
-        plan = shard.plan(self._policy, now)
-        order = plan.order(turn)
-        if not order:
-            return None
-        reader = shard.readers[order[0]]
-        if plan.guarded and reader.is_primary:
-            place = shard.gate.enter(now)
-            if place is None:
-                return None
+    def _admits(self, shard: ShardReaders) -> bool:
+        place = shard.gate.enter(monotonic())
+        if place is not None:
             self._places.append((shard.gate, place))
-        return reader
+        return place is not None
 
     def _share(self, pool: Pool, data: Sequence[bytes]) -> Share:
         reader = self._by_address[pool.address]
@@ -100,4 +86,4 @@ class SplitReads(Batches):
         return super()._run_again(command, parts, targets, replies)
 
     def _request(self, command: Command, part: Part, target: Address | None) -> ReadRequest:  # noqa: ARG002
-        return ReadRequest(command, part, self._readers, self._by_slot.get(part[0]))
+        return ReadRequest(command, part, self._turn, self._by_slot.get(part[0]))

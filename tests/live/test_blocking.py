@@ -10,6 +10,7 @@ import pytest
 from clustercache import Cluster
 from clustercache._core.slots import key_slot
 from clustercache.localcluster import LocalCluster
+from tests.asyncs import shell  # noqa: F401 - both
 
 pytestmark = pytest.mark.live
 LIST, ZSET, STREAM, TO = "{b}list", "{b}zset", "{b}stream", "{b}to"
@@ -114,6 +115,7 @@ def test_a_call_that_blocks_takes_its_decoding_along(cluster):
 
 def test_a_blocked_call_survives_a_manual_failover(fragile, pool):
     with Cluster.from_url(fragile.url) as client:
+        client.delete(LIST, STREAM)
         old = fragile.node_for(LIST)
         (heir,) = fragile.replicas_of(old)
         futures = [

@@ -10,6 +10,7 @@ import pytest
 
 from clustercache import Cluster, ReadFrom
 from clustercache.localcluster import LocalCluster
+from tests.asyncs import shell  # noqa: F401 - both
 from tests.clusters import need_server
 
 pytestmark = pytest.mark.live
@@ -119,7 +120,11 @@ def test_a_replica_in_the_clients_zone_serves(three, counts):
 
 
 @pytest.mark.parametrize("stale", ["yes", "no"])
-@pytest.mark.parametrize("server", ["valkey", "redis-6.2"])
+@pytest.mark.parametrize(
+    ("shell", "server"),
+    [("sync", "valkey"), ("sync", "redis-6.2"), ("asyncio", "valkey")],
+    indirect=["shell"],
+)
 def test_a_replica_that_lost_its_link_is_left_out_until_it_has_it_again(server, stale):
     options = {"replica-serve-stale-data": stale}
     with LocalCluster(

@@ -2,16 +2,32 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 import time
 
+import pytest
+
 from clustercache import Cluster, ReadFrom
+from tests.asyncs import Blocking, sync_only
+
+__all__ = ["sync_only"]
 
 KEY, OTHER = "bar", "foo"
 
 SPREADING = [ReadFrom.PREFER_REPLICA, ReadFrom.ROUND_ROBIN, ReadFrom.LOWEST_LATENCY]
 LINK_DOWN = b"role:slave\r\nmaster_link_status:down\r\n"
 LINK_UP = b"role:slave\r\nmaster_link_status:up\r\n"
+
+
+@pytest.fixture(autouse=True, params=["sync", "asyncio"])
+def shell(request, monkeypatch):
+    """Which client `Cluster` is, here and in the module."""
+    if request.param == "asyncio":
+        for names in (globals(), vars(request.module)):
+            if "Cluster" in names:
+                monkeypatch.setitem(names, "Cluster", Blocking)
+    return request.param
 
 
 def client_of(fake, policy, **options):
@@ -40,4 +56,29 @@ def stats_of(client, node):
     return client.stats()["nodes"][node.address]
 
 
-# Where reads go ----------------------------------------------------------------------------------
+# Tasks -------------------------------------------------------------------------------------------
+
+
+async def until(condition, seconds=5.0):
+    async with asyncio.timeout(seconds):
+        while not condition():
+            await asyncio.sleep(0.005)
+
+
+async def begun(owner, coroutine, name="BLPOP"):
+    """Begin a call, and return its task once the node has it."""
+    before = len(owner.received(name))
+    task = asyncio.create_task(coroutine)
+    await until(lambda: len(owner.received(name)) > before or task.done())
+    return task
+
+
+async def cancelled(task):
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+
+
+def alone():
+    """Tell whether no other task is left than the one that asks."""
+    return asyncio.all_tasks() == {asyncio.current_task()}

@@ -23,6 +23,7 @@ from clustercache.exceptions import (
     UnsupportedCommandError,
 )
 from clustercache.testing import FakeCluster, array, close_before_reply, delay, error, null, silence
+from tests.asyncs import shell, sync_only  # noqa: F401 - both
 
 KEY = "bar"
 FORCED = "UNBLOCKED force unblock from blocking operation, instance state changed"
@@ -80,6 +81,7 @@ def test_its_connection_is_used_again(fake, owner):
     assert len({command.connection_id for command in owner.received("BLPOP")}) == 1
 
 
+@sync_only
 @pytest.mark.skipif(not hasattr(socket, "TCP_KEEPIDLE"), reason="this system has its own times")
 def test_a_host_that_is_gone_is_found_by_the_kernel(fake, owner):
     owner.on("BLPOP", null())
@@ -222,6 +224,7 @@ def test_closing_says_that_something_may_have_been_taken(fake, owner, pool):
     assert (type(raised), raised.applied, raised.command) == (ClosedError, "maybe", "BLPOP")
 
 
+@sync_only
 def test_an_interrupt_ends_it_and_closes_the_connection(fake, owner):
     owner.on("BLPOP", silence())
     with Cluster.from_url(fake.url, max_connections=1) as client:

@@ -22,6 +22,7 @@ from clustercache.testing import (
     integer,
     silence,
 )
+from tests.asyncs import shell  # noqa: F401 - both
 
 KEY = "bar"
 SECRET = "a-value-that-no-message-may-show"

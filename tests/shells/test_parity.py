@@ -61,6 +61,7 @@ _OF_REDIS = {
 }
 DIFFERENT = {
     "client": _OF_REDIS,
+    "durable": _OF_REDIS,
     "node's commands": _OF_REDIS,
     "lock": {"acquire": "redis-py's asyncio lock takes its pauses from the constructor alone"},
 }
@@ -151,7 +152,7 @@ COROUTINES = {
         *("subscribe", "psubscribe", "ssubscribe", "keyspace", "keyevent"),
         *("unsubscribe", "punsubscribe", "sunsubscribe"),
     },
-    "durable": {"aclose"},
+    "durable": {"execute_command"},
     "lock": {"acquire", "release", "locked", "owned", "do_acquire"}
     | {"do_release", "do_extend", "do_reacquire"},
 }
@@ -179,7 +180,8 @@ PLAIN = {
 
 def kind_of(owner, name):
     function = inspect.unwrap(getattr(owner, name))
-    if inspect.isasyncgenfunction(function):
+    gives = str(getattr(function, "__annotations__", {}).get("return", ""))
+    if inspect.isasyncgenfunction(function) or gives.startswith("AsyncIterator"):
         return "iterator"
     return "coroutine" if inspect.iscoroutinefunction(function) else "plain"
 

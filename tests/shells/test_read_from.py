@@ -13,7 +13,16 @@ from clustercache.exceptions import (
     ConfigurationError,
 )
 from clustercache.testing import FakeCluster, array, delay, error
-from tests.shells.readings import KEY, OTHER, client_of, gets, stats_of, wait_until
+from tests.shells.readings import (  # noqa: F401 - a fixture
+    KEY,
+    OTHER,
+    client_of,
+    gets,
+    shell,
+    stats_of,
+    sync_only,
+    wait_until,
+)
 
 
 @pytest.fixture
@@ -199,6 +208,7 @@ def test_closing_leaves_no_connection(fake, primary):
     wait_until(lambda: not any(node.connections for node in fake.replicas))
 
 
+@sync_only
 def test_a_forked_child_has_connections_of_its_own(fake, primary):
     with client_of(fake, ReadFrom.PREFER_REPLICA) as client:
         client.set(KEY, "1")

@@ -16,7 +16,7 @@ from clustercache.exceptions import (
     ShardUnavailableError,
 )
 from clustercache.testing import FakeCluster, delay, error
-from tests.shells.readings import (
+from tests.shells.readings import (  # noqa: F401 - a fixture
     KEY,
     LINK_DOWN,
     LINK_UP,
@@ -24,7 +24,9 @@ from tests.shells.readings import (
     client_of,
     gets,
     kill,
+    shell,
     stats_of,
+    sync_only,
     wait_until,
 )
 
@@ -158,6 +160,7 @@ def test_a_replica_that_came_is_found(fake, primary):
         wait_until(lambda: client.get(KEY) is None and gets([one])[0] > 3, timeout=8.0)
 
 
+@sync_only
 def test_a_primary_is_protected_when_its_replicas_are_gone(fake, primary):
     for replica in primary.replicas:
         fake.fail(replica)
@@ -180,7 +183,7 @@ def test_a_read_that_finds_no_place_says_so(fake, primary):
     for replica in primary.replicas:
         fake.fail(replica)
     primary.on("GET", delay(0.6, b"1"))
-    options = {"max_connections": 2, "socket_timeout": 2.0}
+    options = {"max_connections": 2, "max_in_flight": 2, "socket_timeout": 2.0}
     with (
         client_of(fake, ReadFrom.PREFER_REPLICA, **options) as client,
         ThreadPoolExecutor(1) as executor,
@@ -255,7 +258,7 @@ def test_a_slot_without_an_owner_is_waited_for(fake, primary):
 def test_a_full_pool_to_a_replica_is_waited_for(fake, primary):
     for replica in primary.replicas:
         replica.on("GET", delay(0.4, b"1"))
-    options = {"max_connections": 1, "socket_timeout": 2.0}
+    options = {"max_connections": 1, "max_in_flight": 1, "socket_timeout": 2.0}
     with (
         client_of(fake, ReadFrom.PREFER_REPLICA, **options) as client,
         ThreadPoolExecutor(2) as executor,
