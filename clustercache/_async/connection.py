@@ -21,6 +21,7 @@ from clustercache._core.wire import INCOMPLETE, Push, ServerError
 from clustercache._events import NoReply, NotSent, Refused
 from clustercache._handshake import handshake_steps
 from clustercache._request import Failed
+from clustercache._trust import untrusted
 
 if TYPE_CHECKING:
     import asyncio
@@ -119,9 +120,13 @@ class Connection(Outbox):
             left = max(began + limit - monotonic(), 0.001)
             replies = await connection.call(*(command for command, _ in steps), seconds=left)
             _check(steps, replies)
-        except BaseException:
+        except BaseException as error:
             connection.close()
-            raise
+            # A server tells only now that it does not trust the client's certificate.
+            refusal = untrusted(error)
+            if refusal is None:
+                raise
+            raise Refused(refusal) from error
         return connection
 
     # Receiving --------------------------------------------------------------------------------
@@ -131,7 +136,8 @@ class Connection(Outbox):
             data = self._sock.recv(_READ_SIZE)
         except NOT_NOW:
             return
-        except OSError:
+        except OSError as error:
+            self.cause = error.with_traceback(None)
             self.lose()
             return
         if not data:
@@ -277,7 +283,7 @@ class Connection(Outbox):
                 self.close()
                 late = reply.event.trouble in {Trouble.EXPIRED, Trouble.EXPIRED_UNANSWERED}
                 msg = "no answer in time" if late else "the node closed the connection"
-                raise NotSent(msg, silent=late)
+                raise NotSent(msg, silent=late) from self.cause
         return list(replies)
 
 
