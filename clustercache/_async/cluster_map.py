@@ -12,6 +12,7 @@ import random
 from time import monotonic
 from typing import TYPE_CHECKING
 
+from clustercache._async.foreign import leave
 from clustercache._async.helper import Helper
 from clustercache._async.mux import Mux
 from clustercache._async.renewal import Renewals
@@ -318,5 +319,8 @@ class ClusterMap:
     def abandon(self) -> None:
         """Close the sockets alone: the loop is closed, or another process's."""
         self.closed = True
+        leave(self._learning)
+        self.helper.abandon()
+        self.renewals.abandon()
         for pool in self.pools.values():
             pool.abandon()

@@ -6,12 +6,14 @@ Source: the RESP specification, "Request-Response protocol" and "Pushes".
 from __future__ import annotations
 
 import math
+import os
 from contextlib import suppress
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 from clustercache._async.credentials import credentials_of
 from clustercache._async.dial import dial
+from clustercache._async.foreign import unwatch
 from clustercache._async.outbox import NOT_NOW, Outbox
 from clustercache._async.slots import Place, settle, settle_unsent
 from clustercache._async.watch import Watch
@@ -51,6 +53,7 @@ class Connection(Outbox):
         "_gets",
         "_largest",
         "_leaving",
+        "_process",
         "_reader",
         "_size",
         "heard",
@@ -81,6 +84,7 @@ class Connection(Outbox):
         self.last_round_trip: float | None = None
         self.patient = False
         self._leaving = False
+        self._process = os.getpid()
         self._size = 0
         self._largest = config.max_reply_bytes or math.inf
         encoding = config.encoding if config.decode_responses else None
@@ -245,9 +249,7 @@ class Connection(Outbox):
             return
         self.closed = True
         self._watch.stop()
-        with suppress(OSError, ValueError, RuntimeError):  # of a loop that is closed, or not ours
-            self._loop.remove_reader(self._sock.fileno())
-            self._loop.remove_writer(self._sock.fileno())
+        unwatch(self._loop, self._sock.fileno(), self._process)
         self._sock.close()
 
     def abandon(self) -> None:

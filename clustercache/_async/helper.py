@@ -10,6 +10,7 @@ import logging
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
+from clustercache._async.foreign import leave
 from clustercache._async.probe import PING, Probe, is_well
 from clustercache._core.refresh import RefreshPolicy, probe_pause
 from clustercache._core.sources import CLUSTER
@@ -62,6 +63,12 @@ class Helper:
             if task is not None:
                 task.cancel()
         self._close_probes()
+
+    def abandon(self) -> None:
+        """Forget all tasks: no loop goes on with them."""
+        probes = [*self._life.values(), *self._views.values()]
+        leave(self._refreshing, self._watching, *(probe.asking for probe in probes))
+        self._life, self._views = {}, {}
 
     async def _refresh_while_wanted(self) -> None:
         while (due := self._policy.due_in(monotonic())) is not None:

@@ -12,6 +12,7 @@ from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 from clustercache._async.connection import Connection
+from clustercache._async.foreign import leave
 from clustercache._async.renewal import Renewal
 from clustercache._async.turns import Turns
 from clustercache._events import NotSent
@@ -334,5 +335,6 @@ class Mux:
 
     def abandon(self) -> None:
         """Close this process's end only: what watches the sockets is another's, or gone."""
+        leave(self._opening)
         for connection in list(self._everyone):
             connection.abandon()
