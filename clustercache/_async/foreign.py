@@ -28,7 +28,12 @@ def unwatch(loop: asyncio.AbstractEventLoop, number: int, process: int) -> None:
 
 
 def leave(*tasks: asyncio.Task[Any] | None) -> None:
-    """Let no word be lost on tasks that no loop will ever go on with."""
+    """End tasks that no loop will ever go on with, and let no word be lost on them.
+
+    What they opened is closed now: the garbage collector might find their sockets before them.
+    """
     for task in tasks:
         if task is not None and not task.done():
             task._log_destroy_pending = False  # type: ignore[attr-defined]  # noqa: SLF001
+            with suppress(RuntimeError, ValueError):  # it runs, in a thread of the parent's
+                task.get_coro().close()

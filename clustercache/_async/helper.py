@@ -66,9 +66,10 @@ class Helper:
 
     def abandon(self) -> None:
         """Forget all tasks: no loop goes on with them."""
-        probes = [*self._life.values(), *self._views.values()]
-        leave(self._refreshing, self._watching, *(probe.asking for probe in probes))
+        for probe in (*self._life.values(), *self._views.values()):
+            probe.abandon()
         self._life, self._views = {}, {}
+        leave(self._refreshing, self._watching)
 
     async def _refresh_while_wanted(self) -> None:
         while (due := self._policy.due_in(monotonic())) is not None:

@@ -87,6 +87,13 @@ async def renews(r, fake):
     await until(lambda: r.config.credential_provider.waits)
 
 
+@pytest.fixture(params=["asyncio", "uvloop"])
+def new_loop(request):
+    if request.param == "asyncio":
+        return asyncio.new_event_loop
+    return pytest.importorskip("uvloop").new_event_loop
+
+
 @pytest.fixture
 def fake():
     with FakeCluster(primaries=2, replicas=1) as cluster:
@@ -95,8 +102,8 @@ def fake():
 
 @pytest.mark.parametrize("again", [False, True], ids=["dropped", "used again"])
 @pytest.mark.parametrize("work", [learns, connects, suspects, refreshes, renews])
-def test_what_a_closed_loop_left_under_way_makes_no_noise(fake, work, again, caplog):
-    provider, loop = Provider(), asyncio.new_event_loop()
+def test_what_a_closed_loop_left_under_way_makes_no_noise(fake, new_loop, work, again, caplog):
+    provider, loop = Provider(), new_loop()
     r = AsyncCluster.from_url(fake.url, socket_timeout=0.1, credential_provider=provider)
     loop.run_until_complete(work(r, fake))
     assert any(not task.done() for task in asyncio.all_tasks(loop))
@@ -113,7 +120,7 @@ def test_what_a_closed_loop_left_under_way_makes_no_noise(fake, work, again, cap
     assert not [record for record in caplog.records if record.name == "asyncio"]
 
 
-def test_what_ends_in_a_child_takes_nothing_from_its_parents_selector(fake):
+def test_what_ends_in_a_child_takes_nothing_from_its_parents_selector(fake, new_loop):
     """Both processes have one epoll set: what one takes out of it, the other hears no more."""
     node = fake.owner(KEY)
     r = AsyncCluster.from_url(fake.url, socket_connect_timeout=5.0, deadline=3.0)
@@ -130,7 +137,7 @@ def test_what_ends_in_a_child_takes_nothing_from_its_parents_selector(fake):
         assert await call is None
         await r.aclose()
 
-    with asyncio.Runner() as runner:
+    with asyncio.Runner(loop_factory=new_loop) as runner:
         call = runner.run(begin_to_connect())
         child = os.fork()
         if child == 0:  # pragma: no cover - another process
