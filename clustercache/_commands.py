@@ -15,6 +15,7 @@ from redis._parsers.base import BaseParser
 from redis._parsers.encoders import Encoder
 from redis._parsers.helpers import bool_ok
 from redis._parsers.response_callbacks import get_response_callbacks
+from redis.asyncio.lock import Lock as RedisAsyncLock
 from redis.client import EMPTY_RESPONSE, NEVER_DECODE
 from redis.cluster import (
     parse_cluster_myshardid,
@@ -24,6 +25,7 @@ from redis.cluster import (
     parse_cluster_slots,
 )
 from redis.commands import AsyncRedisClusterCommands, RedisClusterCommands
+from redis.commands.core import AsyncScript as RedisAsyncScript
 from redis.commands.core import Script as RedisScript
 from redis.credentials import CredentialProvider as RedisProvider
 from redis.lock import Lock as RedisLock
@@ -43,6 +45,8 @@ __all__ = [
     "REPEATABLE",
     "AsyncCommands",
     "Commands",
+    "RedisAsyncLock",
+    "RedisAsyncScript",
     "RedisLock",
     "RedisScript",
     "callbacks_for",

@@ -77,7 +77,7 @@ _KINDS: dict[Verb, tuple[type[ClusterCacheError], str]] = {
     ),
     Verb.RAISE_POOL_FULL: (
         PoolTimeoutError,
-        "all connections to the node stayed in use: raise max_connections, or find who keeps them",
+        "no room came free at the node: raise max_connections or, in asyncio, max_in_flight",
     ),
     Verb.RAISE_CROWDED: (
         ShardUnavailableError,

@@ -24,6 +24,12 @@ if TYPE_CHECKING:
 _log = logging.getLogger("clustercache.topology")
 FAILURES = (NotSent, NoReply, Silent, Refused, ServerError, ValueError)
 """What asking a node may end in instead of an answer."""
+HEAR_AGAIN = 1.0
+"""Seconds until a sentinel that cannot be heard is tried again."""
+SIGN_OF_LIFE = 10.0
+"""Seconds between two PINGs to a sentinel that is listened to."""
+DEAF = 2.0
+"""Seconds between two questions while no sentinel can be heard."""
 
 
 class Inquiry:

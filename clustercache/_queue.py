@@ -18,7 +18,7 @@ from clustercache._core.commands import Route, keys_of
 from clustercache._core.slots import encode, key_slot
 from clustercache._direct import DIRECT
 from clustercache._request import NO_SLOT, Command, Request, merged
-from clustercache.exceptions import UnsupportedCommandError
+from clustercache.exceptions import CrossSlotError, UnsupportedCommandError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -114,6 +114,8 @@ class Chunk:
             limits: In force.
         """
         find = callbacks.get
+        if self.plain and not any(map(find, set(self.calls))):
+            return list(replies)
         results = []
         for call, places in self.pieces():
             try:
@@ -155,6 +157,8 @@ def _special_result(
 
 class Queue(Commands):
     """Every command method; a call is checked, packed and kept. Not thread-safe."""
+
+    _callbacks: Mapping[str, Callable[..., Any]]
 
     def __init__(self, config: ClusterConfig, limits: LimitScope) -> None:
         """Begin empty.
@@ -221,6 +225,10 @@ class Queue(Commands):
     def _parts_of(self, command: Command) -> list[Part]:
         return command.parts()
 
+    def _if_not_together(self, error: CrossSlotError) -> None:
+        """Raise an error, unless one shard takes keys of all slots together."""
+        raise error
+
     def _start(self, chunk: Chunk) -> None:
         self._chunk = chunk
         # Looked up once and not for each call: half of what keeping one costs is finding where.
@@ -262,3 +270,17 @@ def numbered(error: Exception, number: int, name: str) -> Exception:
     prefix = f"Command # {number + 1} ({name}) of pipeline caused error: "
     error.args = (prefix + str(error.args[0] if error.args else error), *error.args[1:])
     return error
+
+
+def first_error(chunk: Chunk, results: list[Any], before: int) -> Exception | None:
+    """Return the first exception among results, naming its call's number.
+
+    Args:
+        chunk: The calls.
+        results: Theirs.
+        before: How many calls came before.
+    """
+    for number, result in enumerate(results):
+        if isinstance(result, Exception):
+            return numbered(result, before + number, name_of(chunk.calls[number]))
+    return None

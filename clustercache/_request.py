@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from contextlib import suppress
 from operator import itemgetter
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from clustercache._core import decisions, routing, wire
 from clustercache._core.blocking import wait_of
@@ -47,6 +47,10 @@ _words = itemgetter(1)
 
 class Unsure(Exception):  # noqa: N818 - an event
     """How the call is sent depends on the topology, which is not known yet: learn it first."""
+
+
+NOT_TRIED: Final = object()
+"""What a command has that was not sent, for a reason that says nothing of its node."""
 
 
 class Failed(NamedTuple):

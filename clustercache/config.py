@@ -112,7 +112,7 @@ class ClusterConfig:
         socket_timeout: Seconds of silence after which a node is suspected.
         socket_connect_timeout: Seconds that one connect and its handshake may take.
         deadline: Seconds that one call may take, with all redirects, retries and waits.
-        max_connections: Connections per node.
+        max_connections: Connections per node; an `AsyncCluster` has the one that all share besides.
         max_in_flight: Commands that may be under way on an `AsyncCluster`'s connection to a node;
             further ones wait.
         max_waiting: Calls that may wait for one sick shard; further ones fail at once.

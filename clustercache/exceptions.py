@@ -151,7 +151,7 @@ class OvertakenError(ClusterCacheError):
 
 
 class PoolTimeoutError(ClusterCacheError, base.TimeoutError):
-    """No connection came free within the deadline: raise max_connections or find who keeps them."""
+    """No connection or room on it came free in time: raise max_connections or max_in_flight."""
 
 
 class ShardUnavailableError(ClusterCacheError, base.ConnectionError):

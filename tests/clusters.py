@@ -42,8 +42,8 @@ def _working_directories():
             continue  # gone meanwhile, or somebody else's
 
 
-@pytest.fixture(scope="module")
-def cluster():
+@pytest.fixture(scope="session")
+def cluster(nothing_left_behind):
     """Three primaries with one replica each; a test that breaks it makes one of its own."""
     with LocalCluster() as made:
         yield made

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from time import monotonic
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from clustercache._async.exchange import fit_for_all, judged
-from clustercache._request import Failed, Request
+from clustercache._core.wire import ServerError
+from clustercache._request import NOT_TRIED, Failed, Request
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -20,8 +21,7 @@ if TYPE_CHECKING:
     from clustercache._core.routing import Part
     from clustercache._request import Command
 
-NOT_TRIED: Final = object()
-"""What a command has that was not sent, for a reason that says nothing of its node."""
+_TROUBLES = frozenset({ServerError, Failed})
 
 
 class Share:
@@ -46,13 +46,23 @@ class Share:
 
     async def finish(self, replies: list[Any]) -> bool:
         """Put what came back into `replies`; tell whether all are plain replies."""
-        if self._place is None:
-            return False
-        node, clean = self.pool.address, True
-        for index, outcome in zip(self.members, await self._place, strict=True):
-            replies[index] = found = judged(outcome, node)
-            clean = clean and type(found) is not Failed
-        return clean
+        return self._place is not None and self.put(await self._place, replies)
+
+    def put(self, came: Sequence[Any], replies: list[Any]) -> bool:
+        """Put what came back for each piece into `replies`; tell whether all are plain replies."""
+        for index, outcome in zip(self.members, came, strict=True):
+            replies[index] = outcome
+        if _TROUBLES.isdisjoint(map(type, came)):
+            return NOT_TRIED not in came[:1]
+        node = self.pool.address
+        for index in self.members:
+            replies[index] = judged(replies[index], node)
+        return False
+
+    def drop(self) -> None:
+        """Take nobody's place: what is not written will not be."""
+        if self._place is not None and not self._place.done():
+            self._place.cancel()
 
 
 async def send_shares(
@@ -70,7 +80,8 @@ async def send_shares(
     try:
         clean = [await share.finish(replies) for share in shares]
     finally:
-        for timer in timers:
+        for share, timer in zip(shares, timers, strict=True):
+            share.drop()
             if timer is not None:
                 timer.cancel()
     return all(clean)
@@ -99,6 +110,9 @@ class Batches:
         replies: list[Any] = [NOT_TRIED] * len(parts)
         if fit_for_all(data, self._map.config, decode=command.decode):
             shares, complete = self._shares(parts, targets)
+            if self._map.observer.active:
+                for share in shares:
+                    self._map.observer.sent_to(share.pool.address)
             if await send_shares(shares, data, replies, command.deadline) and complete:
                 return replies, []
         return replies, await self._run_again(command, parts, targets, replies)

@@ -14,8 +14,11 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 from clustercache import config as configuration
 from clustercache._async.exchange import LARGE, judged
 from clustercache._async.knowledge import Knowledge
+from clustercache._async.observed import observe
+from clustercache._async.recipes import Recipes
 from clustercache._async.renewal import CredentialAccess, follow
 from clustercache._async.scan import ScanAccess
+from clustercache._async.subscribing import Subscribing
 from clustercache._commands import (
     EMPTY_RESPONSE,
     NEVER_DECODE,
@@ -55,7 +58,14 @@ if TYPE_CHECKING:
 _TROUBLES = frozenset({ServerError, Failed})
 
 
-class AsyncCluster(CredentialAccess, NodeAccess[AsyncNodeCommands], ScanAccess, AsyncCommands):  # type: ignore[misc]
+class AsyncCluster(  # type: ignore[misc]
+    CredentialAccess,
+    NodeAccess[AsyncNodeCommands],
+    Recipes,
+    ScanAccess,
+    Subscribing,
+    AsyncCommands,
+):
     """A client of a Redis or Valkey Cluster for asyncio, for any number of tasks.
 
     Every command method of redis-py, with its results. All commands of one tick of the loop to a
@@ -85,6 +95,8 @@ class AsyncCluster(CredentialAccess, NodeAccess[AsyncNodeCommands], ScanAccess, 
         self.encoder = encoder_for(config)
         if config.recodes:
             self.execute_command = self._recoded  # type: ignore[method-assign]
+        if config.hooks:
+            observe(self, self._knowledge.observer)
         follow(config.credential_provider, self._knowledge)
         _clients.add(self)
         weakref.finalize(self, self._knowledge.let_go).atexit = False

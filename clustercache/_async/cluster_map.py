@@ -10,8 +10,10 @@ import asyncio
 import math
 import random
 from time import monotonic
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from clustercache._async.announcements import Announcements
+from clustercache._async.followers import Followers
 from clustercache._async.foreign import leave
 from clustercache._async.helper import Helper
 from clustercache._async.mux import Mux
@@ -66,6 +68,9 @@ class ClusterMap:
         self.slots: list[Mux | None] = [None] * SLOT_COUNT
         self.pools: dict[Address, Mux] = {}
         self.suspicions: dict[Address, Suspicion] = {}
+        self.followers = Followers()
+        if self.config.service_name is not None:
+            self.followers.add(Announcements(self, self.config.service_name))
         self.closed = False
         self._learning: asyncio.Task[dict[Address, Exception]] | None = None
         if knowledge.topology is not None:
@@ -208,6 +213,7 @@ class ClusterMap:
                 provisional=new.confirmed is not None,
             )
         )
+        self.followers.look()
 
     # Nodes ------------------------------------------------------------------------------------
 
@@ -289,6 +295,8 @@ class ClusterMap:
         suspicion.over.set()
         if replaced:
             pool.wake()
+        else:
+            pool.leave_silence()
         event = NodeReplaced if replaced else NodeBack
         self.observer.tell(event(node=str(pool.address)))
 
@@ -297,24 +305,31 @@ class ClusterMap:
     async def aclose(self) -> None:
         """Refuse new calls, let those under way finish within the deadline, and close."""
         limit = monotonic() + self.config.deadline
-        pools = self.close()
+        pools = list(self.pools.values())
+        ending = self.close()
         for pool in pools:
             await pool.drained(limit)
         for pool in pools:
             pool.wake()
+        if ending:
+            await asyncio.wait(ending)
 
-    def close(self) -> list[Mux]:
-        """Refuse new calls and close what is idle; return what those under way use."""
+    def close(self) -> list[asyncio.Task[Any]]:
+        """Refuse new calls and close what is idle; return the tasks that are ending."""
         self.closed = True
         self.slots = [None] * SLOT_COUNT
         pools, self.pools, self.topology = list(self.pools.values()), {}, None
-        self.helper.stop()
+        ending = self.helper.stop()
+        if self._learning is not None:
+            self._learning.cancel()
+            ending.append(self._learning)
+        self.followers.end()
         self.renewals.stop()
         for suspicion in list(self.suspicions.values()):
             self.end(suspicion, replaced=True)
         for pool in pools:
-            pool.retire()
-        return pools
+            ending += pool.retire()
+        return ending
 
     def abandon(self) -> None:
         """Close the sockets alone: the loop is closed, or another process's."""
@@ -322,5 +337,6 @@ class ClusterMap:
         leave(self._learning)
         self.helper.abandon()
         self.renewals.abandon()
+        self.followers.abandon()
         for pool in self.pools.values():
             pool.abandon()

@@ -15,7 +15,7 @@ from clustercache._async.credentials import credentials_of
 from clustercache._async.dial import dial
 from clustercache._async.foreign import unwatch
 from clustercache._async.outbox import NOT_NOW, Outbox
-from clustercache._async.slots import Place, settle, settle_unsent
+from clustercache._async.slots import Place, Replies, settle, settle_unsent
 from clustercache._async.watch import Watch
 from clustercache._core import wire
 from clustercache._core.decisions import Trouble
@@ -151,11 +151,16 @@ class Connection(Outbox):
         try:
             self._reader.feed(data)
             self._deliver(len(data))
-            if self._tls and not self.closed and self._sock.pending():  # type: ignore[attr-defined]
-                # What was deciphered already wakes no selector.
-                self._loop.call_soon(self._readable_again)
         except (NoReply, IndexError):
             self.lose()
+            return
+        if self.closed:
+            return
+        # What was deciphered already wakes no selector; and an end with an error wakes uvloop's
+        # once, be there data before it or not.
+        pending = self._tls and self._sock.pending()  # type: ignore[attr-defined]
+        if pending or (self.sent and self._poll.poll(0)):
+            self._loop.call_soon(self._readable_again)
 
     def _readable_again(self) -> None:
         if not self.closed:
@@ -175,6 +180,9 @@ class Connection(Outbox):
                 self._unasked(reply)
             else:
                 place = take()
+                if type(place) is Replies:
+                    reply = self._deliver_many(place, reply)
+                    continue
                 # One that ended before is left as it is: here its reply ends.
                 if not place.done():
                     place.set_result(reply)
@@ -185,6 +193,26 @@ class Connection(Outbox):
                 self.lose()
         if self.is_full:
             self._look_for_room()
+
+    def _deliver_many(self, place: Replies, reply: Any) -> Any:
+        """Bring replies to one place, which was taken once; return what came behind them."""
+        gets, take, put = self._gets, self.sent.popleft, place.came.append
+        if place.done():
+            return gets()
+        missing = place.count - len(place.came)
+        while True:
+            put(reply)
+            missing -= 1
+            if not missing:
+                place.set_result(place.came)
+                return gets()
+            reply = gets()
+            while type(reply) is Push:
+                self._unasked(reply)
+                reply = gets()
+            if reply is INCOMPLETE:
+                return reply
+            take()
 
     def _unasked(self, reply: Any) -> None:
         if self.listener is not None:

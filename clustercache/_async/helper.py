@@ -56,13 +56,17 @@ class Helper:
         if idle and self._map.suspicions and not self._stopped:
             self._watching = self._map.loop.create_task(self._watch_while_suspected())
 
-    def stop(self) -> None:
-        """End all tasks; none is started from now on."""
+    def stop(self) -> list[asyncio.Task[Any]]:
+        """End all tasks, and return them; none is started from now on."""
         self._stopped = True
-        for task in (self._refreshing, self._watching):
-            if task is not None:
-                task.cancel()
+        tasks: list[asyncio.Task[Any]] = [
+            task for task in (self._refreshing, self._watching) if task is not None
+        ]
+        tasks += [probe.asking for probe in self._probes() if probe.asking is not None]
+        for task in tasks:
+            task.cancel()
         self._close_probes()
+        return tasks
 
     def abandon(self) -> None:
         """Forget all tasks: no loop goes on with them."""
@@ -137,8 +141,11 @@ class Helper:
             if life is not None and is_well(life.answer(), address):
                 self._map.end(suspicion, replaced=False)
 
+    def _probes(self) -> list[Probe]:
+        return [*self._life.values(), *self._views.values()]
+
     def _close_probes(self) -> None:
-        for probe in (*self._life.values(), *self._views.values()):
+        for probe in self._probes():
             probe.close()
         self._life, self._views = {}, {}
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from clustercache._async.discovery import Discovery
 from clustercache._async.runner import Runner
 from clustercache.exceptions import ClosedError
-from clustercache.instrumentation.hooks import Observer
+from clustercache.instrumentation.hooks import Observer, TaskTrail
 
 if TYPE_CHECKING:
     from clustercache._async.cluster_map import ClusterMap
@@ -31,7 +31,7 @@ class Knowledge:
         self.config = config
         self.tls = config.tls.context() if config.tls else None
         self.discovery = Discovery(config, self.tls)
-        self.observer = Observer(config.hooks)
+        self.observer = Observer(config.hooks, TaskTrail())
         self.topology: Topology | None = None
         self.refreshes = 0
         self.closed = False

@@ -297,18 +297,32 @@ class Mux:
         if shared is not None:
             shared.lose_when_idle()
 
+    def leave_silence(self) -> None:
+        """Use the shared connection no more if it stays silent: the node is well, and it is not."""
+        shared = self._shared
+        if shared is None or not shared.sent:
+            return
+        if monotonic() - shared.heard >= self._config.patience:
+            self.flush()
+
     def wake(self) -> None:
         """End what is under way: the node is not what it was."""
         for connection in list(self._everyone):
             connection.lose()
 
-    def retire(self) -> None:
-        """Let what is under way finish, then close; new calls are routed again."""
+    def retire(self) -> list[asyncio.Task[None]]:
+        """Let what is under way finish, then close; new calls are routed again.
+
+        Returns:
+            The task that is ending, if there was one.
+        """
         self.retired = True
-        if self._opening is not None:
-            self._opening.cancel()
+        ending = [self._opening] if self._opening is not None else []
+        for task in ending:
+            task.cancel()
         self.flush()
         self._reroute()
+        return ending
 
     @property
     def size(self) -> int:
@@ -329,9 +343,11 @@ class Mux:
 
     async def drained(self, deadline: float) -> None:
         """Wait until no call is under way, but not past `deadline` (monotonic seconds)."""
-        while any(connection.outstanding for connection in self._everyone):
-            if not await self._leasing.wait(deadline):
+        while places := {place for one in self._everyone for place in one.awaited()}:
+            left = deadline - monotonic()
+            if left <= 0:
                 return
+            await asyncio.wait(places, timeout=left)
 
     def abandon(self) -> None:
         """Close this process's end only: what watches the sockets is another's, or gone."""

@@ -137,7 +137,7 @@ class Outbox:
 
     def send_many(self, pieces: Sequence[bytes]) -> Replies:
         """Queue commands that nothing may come between; the result is a list of their replies."""
-        place = Replies([len(piece) for piece in pieces], self._loop)
+        place = Replies(pieces, self._loop)
         self.pieces.append(b"".join(pieces))
         self.queued.append(place)
         self._joined = True
@@ -152,8 +152,16 @@ class Outbox:
         """How many replies are to come, and commands to be written."""
         return len(self.sent) + len(self.queued)
 
+    def awaited(self) -> list[Place[Any]]:
+        """Return the places that somebody waits for: not those of calls that ended."""
+        return [place for place in (*self.sent, *self.queued) if not place.done()]
+
     def lose(self) -> None:
         """Close it, and let each place end: as not sent, or as sent without a reply."""
+        raise NotImplementedError
+
+    def _readable_again(self) -> None:
+        """Read what the loop may not tell of again."""
         raise NotImplementedError
 
     def _look_for_room(self) -> None:
@@ -172,12 +180,12 @@ class Outbox:
             self._drop_what_ended()
         if not self.queued:
             return
+        if self._poll.poll(0):
+            # The node hung up: what it said before is still to be read, and then its end.
+            self._loop.call_soon(self._readable_again)
+            return
         data = b"".join(self.pieces)
         try:
-            if self._poll.poll(0):
-                self._hear_why()
-                self.lose()
-                return
             self._watch.written(self.asked)
             count = self._sock.send(data)
         except NOT_NOW:
@@ -208,7 +216,7 @@ class Outbox:
         before = len(self.sent)
         if self._joined:
             for place in places:
-                self.sent.extend([place] * (len(place.sizes) if type(place) is Replies else 1))
+                self.sent.extend([place] * (place.count if type(place) is Replies else 1))
             self._joined = False
         else:
             self.sent.extend(places)

@@ -28,27 +28,29 @@ class Replies(Future):  # type: ignore[type-arg]
     """The places of several commands that go out together: the result is a list.
 
     Attributes:
-        sizes: The bytes of each command.
+        pieces: The bytes of each command.
+        count: How many there are.
         came: The replies so far.
     """
 
-    def __init__(self, sizes: Sequence[int], loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, pieces: Sequence[bytes], loop: asyncio.AbstractEventLoop) -> None:
         """Wait for as many replies."""
         super().__init__(loop=loop)
-        self.sizes = sizes
+        self.pieces = pieces
+        self.count = len(pieces)
         self.came: list[Any] = []
 
-    def set_result(self, result: Any) -> None:
-        """Take the next reply."""
-        self.came.append(result)
-        if len(self.came) == len(self.sizes):
-            super().set_result(self.came)
+    def end_if_complete(self) -> None:
+        """Give the result once the last reply came."""
+        if len(self.came) == self.count and not self.done():
+            self.set_result(self.came)
 
-    def fill(self, result: Any) -> None:
-        """Give all that is missing the same result."""
+    def fill(self, result: Any, count: int | None = None) -> None:
+        """Give what is missing, or the next `count` of it, the same result."""
         if not self.done():
-            self.came += [result] * (len(self.sizes) - len(self.came))
-            super().set_result(self.came)
+            missing = self.count - len(self.came)
+            self.came += [result] * (missing if count is None else count)
+            self.end_if_complete()
 
 
 def settle(place: Place[Any], trouble: Trouble, node: Address) -> None:
@@ -65,25 +67,22 @@ def settle_unsent(place: Place[Any], unsent: int, node: Address) -> None:
     """Let a place end whose last bytes did not go out.
 
     Args:
-        place: It has the sizes of its commands if there are several.
+        place: It has the bytes of its commands if there are several.
         unsent: How many bytes.
         node: Whose connection was lost.
     """
     if type(place) is not Replies:
         settle(place, Trouble.BROKEN_OFF, node)
         return
-    missing = len(place.sizes) - len(place.came)
+    missing = place.count - len(place.came)
     cut, left = 0, unsent
-    for size in reversed(place.sizes):
+    for piece in reversed(place.pieces):
         if left <= 0 or cut == missing:
             break
-        left -= size
+        left -= len(piece)
         cut += 1
-    if not place.done():
-        lost = Failed(Event(Trouble.NO_REPLY, node))
-        broken = Failed(Event(Trouble.BROKEN_OFF, node))
-        for outcome in [lost] * (missing - cut) + [broken] * cut:
-            place.set_result(outcome)
+    place.fill(Failed(Event(Trouble.NO_REPLY, node)), missing - cut)
+    place.fill(Failed(Event(Trouble.BROKEN_OFF, node)))
 
 
 is_done: Callable[[Place[Any]], bool] = Future.done

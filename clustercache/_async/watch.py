@@ -39,7 +39,7 @@ class Watch:
         """Set no timer yet."""
         self._connection = connection
         self._deadline = config.deadline + _GRAIN
-        self._patience = config.socket_timeout
+        self._patience = config.patience
         self._loop = loop
         self.wrote = 0.0
         """When something was written last."""
@@ -96,14 +96,19 @@ class Watch:
         return self._marks[1][1] if len(self._marks) > 1 else self._connection.asked
 
     def _expire(self, now: float) -> bool:
-        """End what is too old; tell whether nothing at all came since it was written."""
+        """End what is too old; tell whether the connection is of no more use to anybody."""
         marks, connection = self._marks, self._connection
-        useless = False
+        if not marks or marks[0][0] + self._deadline > now:
+            return False
         while marks and marks[0][0] + self._deadline <= now:
             count = self._end_of_first() - (connection.asked - len(connection.sent))
             for place in islice(connection.sent, max(count, 0)):
                 if type(place) is not Replies:
                     settle(place, Trouble.EXPIRED_UNANSWERED, connection.address)
-                    useless = connection.heard < marks[0][0]
             marks.popleft()
-        return useless
+        if not marks and connection.sent:
+            # Nobody waits for these replies any more, and yet they keep others' from coming.
+            marks.append((now, connection.asked - len(connection.sent)))
+        silent = now - connection.heard >= self._deadline - _GRAIN
+        # A call may have a longer deadline of its own.
+        return silent and all(p.done() for p in connection.sent if type(p) is Replies)

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 from clustercache._core import sources, wire
 from clustercache._core.wire import ServerError
 from clustercache._events import NoReply, NotSent, Silent
+from clustercache._inquiry import DEAF, HEAR_AGAIN, SIGN_OF_LIFE
 from clustercache._sync.probe import Probe
 
 if TYPE_CHECKING:
@@ -28,13 +29,8 @@ if TYPE_CHECKING:
 
 _MESSAGE_TIME = 0.5
 """Seconds for the rest of a message that has begun to come."""
-_AGAIN = 1.0
-"""Seconds until a sentinel that cannot be heard is tried again."""
-_SIGN_OF_LIFE = 10.0
-"""Seconds between two PINGs; one without an answer ends the connection at the next."""
 _DIALLING = 0.05
-_DEAF = 2.0
-"""Seconds between two questions while no sentinel can be heard."""
+"""Seconds until a connection that is being made is looked at again."""
 
 
 class Subscription(Probe):
@@ -79,16 +75,16 @@ class Subscription(Probe):
             return False
         if not self.ask(0.0):
             if self._dial is None:
-                self._not_before = now + _AGAIN
+                self._not_before = now + HEAR_AGAIN
             return False
         replies = self.answer(0.0)
         if replies is None:
             if self._connection is None:
-                self._not_before = now + _AGAIN
+                self._not_before = now + HEAR_AGAIN
             return False
         if any(isinstance(reply, ServerError) for reply in replies):
             self.close()
-            self._not_before = now + _SIGN_OF_LIFE
+            self._not_before = now + SIGN_OF_LIFE
             return False
         self._hears, self._pong, self._pinged_at = True, True, now
         return True  # what was announced before was not heard
@@ -101,9 +97,9 @@ class Subscription(Probe):
             message = connection.read(monotonic() + _MESSAGE_TIME)
             self._pong = True
             news = news or sources.is_news(message, self._service)
-        if monotonic() - self._pinged_at > _SIGN_OF_LIFE:
+        if monotonic() - self._pinged_at > SIGN_OF_LIFE:
             if not self._pong:
-                raise Silent
+                raise Silent  # the last PING has no answer
             self._pong, self._pinged_at = False, monotonic()
             connection.send(wire.pack(("PING",)), monotonic() + _MESSAGE_TIME)
         return news
@@ -145,7 +141,7 @@ class Announcements:
             self._poll(seconds)
             heard = self._news()
         if not any(one.hears for one in self._subscriptions.values()):
-            heard = heard or monotonic() - self._asked_at > _DEAF
+            heard = heard or monotonic() - self._asked_at > DEAF
         if heard:
             self._asked_at = monotonic()
         return heard

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from clustercache._request import Failed, Request
-from clustercache._sync.exchange import NOT_TRIED, Share, exchange
+from clustercache._request import NOT_TRIED, Failed, Request
+from clustercache._sync.exchange import Share, exchange
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

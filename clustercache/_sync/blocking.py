@@ -16,8 +16,8 @@ from clustercache._core import wire
 from clustercache._core.decisions import Event, Trouble
 from clustercache._core.wire import ServerError
 from clustercache._events import NoReply, Silent
-from clustercache._request import Failed, Request
-from clustercache._sync.exchange import NOT_TRIED, Share, exchange
+from clustercache._request import NOT_TRIED, Failed, Request
+from clustercache._sync.exchange import Share, exchange
 from clustercache._sync.executor import ASKING, Executor
 from clustercache._sync.pool import Retired
 from clustercache.exceptions import ClosedError, OutcomeUnknownError

@@ -17,10 +17,9 @@ from clustercache._core.blocking import LEAST, before
 from clustercache._core.commands import Route
 from clustercache._core.decisions import Trouble
 from clustercache._core.wire import ServerError
-from clustercache._request import NO_SLOT, Command, Failed, Request, merged
+from clustercache._request import NO_SLOT, NOT_TRIED, Command, Failed, Request, merged
 from clustercache._scripts import Script
 from clustercache._sync.blocking import Vigil
-from clustercache._sync.exchange import NOT_TRIED
 from clustercache._sync.executor import ASKING, Executor
 from clustercache.config import check_seconds
 from clustercache.exceptions import (

@@ -9,13 +9,13 @@ from __future__ import annotations
 from collections import deque
 from itertools import accumulate
 from time import monotonic
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from clustercache._core import decisions
 from clustercache._core.decisions import Event, Trouble
 from clustercache._core.wire import ServerError
 from clustercache._events import NoReply, NotSent, Refused, Silent, TooLarge
-from clustercache._request import Failed
+from clustercache._request import NOT_TRIED, Failed
 from clustercache._sync.pool import PoolFull, Retired
 
 if TYPE_CHECKING:
@@ -24,9 +24,6 @@ if TYPE_CHECKING:
     from clustercache._sync.cluster_map import ClusterMap
     from clustercache._sync.connection import Connection
     from clustercache._sync.pool import Pool
-
-NOT_TRIED: Final = object()
-"""What a command has that was not sent, for a reason that says nothing of its node."""
 
 _TURN = 0.05
 """Seconds that a node gets before the others' replies are read first."""

@@ -14,8 +14,8 @@ from clustercache._core import decisions, wire
 from clustercache._core.decisions import Event, Trouble
 from clustercache._core.wire import ServerError
 from clustercache._course import Course, note
-from clustercache._request import Failed, Lease, merged
-from clustercache._sync.exchange import NOT_TRIED, Share, exchange, finish
+from clustercache._request import NOT_TRIED, Failed, Lease, merged
+from clustercache._sync.exchange import Share, exchange, finish
 from clustercache._sync.health import Crowded
 from clustercache._sync.pool import Stale
 

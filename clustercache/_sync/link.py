@@ -6,8 +6,8 @@ from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 from clustercache._core.wire import INCOMPLETE
-from clustercache._events import NotSent
 from clustercache._handshake import handshake_steps
+from clustercache._link import Pulse
 from clustercache._sync.connection import Connection
 from clustercache._sync.dial import Dial
 
@@ -37,7 +37,6 @@ class Link:
     Attributes:
         session: What is subscribed on it.
         born: When it was begun, in monotonic seconds.
-        heard: When something came last, in monotonic seconds.
     """
 
     __slots__ = (
@@ -45,11 +44,10 @@ class Link:
         "_connection",
         "_dial",
         "_outbox",
-        "_pinged",
+        "_pulse",
         "_target",
         "_tls",
         "born",
-        "heard",
         "session",
     )
 
@@ -77,11 +75,11 @@ class Link:
         self._tls = tls
         self._connection: PushConnection | None = None
         self._dial: Dial | None = None
-        self._pinged: float | None = None
         self._outbox = bytearray(session.shake_hands(handshake_steps(config)))
         name = config.tls.server_name if config.tls else None
         self._dial = Dial(target, tls, name)
-        self.born = self.heard = monotonic()
+        self.born = monotonic()
+        self._pulse = Pulse(config, self.born)
 
     @property
     def dialling(self) -> bool:
@@ -100,7 +98,7 @@ class Link:
                 return
             self._dial = None
             self._connection = PushConnection(self._target, self._config, tls=self._tls, sock=sock)
-            self.heard = monotonic()
+            self._pulse.heard(monotonic())
         self.write(b"")
 
     def write(self, data: bytes) -> None:
@@ -125,7 +123,7 @@ class Link:
         if connection is None or not connection.readable(0):
             return []
         connection.receive(ready=True)
-        self.heard, self._pinged = monotonic(), None
+        self._pulse.heard(monotonic())
         replies: list[Any] = []
         while (reply := connection.take()) is not INCOMPLETE:
             replies.append(reply)
@@ -139,14 +137,8 @@ class Link:
         Raises:
             NotSent: There was none (`silent`), or the node is gone.
         """
-        if not self.session.settled:
-            if now - self.heard > self._config.socket_connect_timeout:
-                raise NotSent("no answer to the handshake", silent=True)
-        elif self._pinged is None and now - self.heard >= self._config.socket_timeout:
-            self._pinged = now
+        if self._pulse.wants_ping(now, settled=self.session.settled):
             self.write(self.session.ping())
-        elif self._pinged is not None and now - self._pinged >= self._config.socket_timeout:
-            raise NotSent("no answer to a PING", silent=True)
 
     def fileno(self) -> int | None:
         """Return the socket's descriptor for poll(), or None while there is none."""

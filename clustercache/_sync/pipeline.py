@@ -5,17 +5,17 @@ from __future__ import annotations
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Literal, Self
 
-from clustercache._queue import Queue, name_of, numbered
-from clustercache._request import NO_SLOT, Failed
-from clustercache._sync.exchange import NOT_TRIED, Share, exchange
+from clustercache._queue import Queue, first_error
+from clustercache._request import NO_SLOT, NOT_TRIED
+from clustercache._rounds import Leftover
+from clustercache._sync.exchange import Share, exchange
 from clustercache._sync.observed import observe_pipeline
-from clustercache._sync.rounds import Rounds
+from clustercache._sync.rounds import SyncRounds
 
 if TYPE_CHECKING:
     from types import TracebackType
 
     from clustercache._core.routing import Part
-    from clustercache._limits import Limits
     from clustercache._queue import Chunk
     from clustercache._request import Command
     from clustercache._sync.cluster import Cluster
@@ -73,12 +73,8 @@ class Pipeline(Queue):
         deadline = now + limits.deadline
         self._map.ensure(deadline)
         replies, clean = self._first_round(chunk, deadline)
-        find = self._callbacks.get
-        if clean and chunk.plain:
-            if not any(map(find, set(chunk.calls))):
-                return replies
-        elif not clean:
-            self._further_rounds(chunk, replies, limits, now)
+        if not clean:
+            SyncRounds(self._map, Leftover(chunk, replies, limits, now), limits, now).run()
         return chunk.results(replies, self._callbacks, limits)
 
     def _first_round(self, chunk: Chunk, deadline: float) -> tuple[list[Any], bool]:
@@ -103,26 +99,6 @@ class Pipeline(Queue):
                 replies[index] = outcome
         return replies, unowned is None and all(share.clean for share in shares)
 
-    def _further_rounds(self, chunk: Chunk, replies: list[Any], limits: Limits, now: float) -> None:
-        """Bring a reply, or an exception, to each place that has none."""
-        troubled = [
-            place
-            for place, reply in enumerate(replies)
-            if type(reply) is Failed or reply is NOT_TRIED
-        ]
-        placed = chunk.units({chunk.slots[place] for place in troubled}, limits, now)
-        first = []
-        for place, unit in placed:
-            reply = replies[place]
-            unit.done = type(reply) is not Failed and reply is not NOT_TRIED
-            if not unit.done:
-                first.append((unit, reply))
-        units = [unit for _, unit in placed]
-        came = Rounds(self._map, units, limits, now + limits.deadline).run(first)
-        for place, unit in placed:
-            if unit in came:
-                replies[place] = came[unit]
-
     def reset(self) -> None:  # type: ignore[override]  # the command RESET, in the mixins
         """Forget the calls that were kept."""
         self._take()
@@ -143,17 +119,3 @@ class Pipeline(Queue):
     ) -> None:
         """Forget what was not executed."""
         self.reset()
-
-
-def first_error(chunk: Chunk, results: list[Any], before: int) -> Exception | None:
-    """Return the first exception among results, naming its call's number.
-
-    Args:
-        chunk: The calls.
-        results: Theirs.
-        before: How many calls came before.
-    """
-    for number, result in enumerate(results):
-        if isinstance(result, Exception):
-            return numbered(result, before + number, name_of(chunk.calls[number]))
-    return None

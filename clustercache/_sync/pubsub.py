@@ -9,30 +9,25 @@ from contextlib import suppress
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Self
 
-from redis.exceptions import PubSubError
-
-from clustercache._core.messages import GAP, Kind, keyspace_pattern, named, shaped
-from clustercache._core.slots import encode
+from clustercache._core.messages import Kind
+from clustercache._pubsub import BasePubSub
 from clustercache._sync.pubsub_thread import PubSubThread
 from clustercache._sync.subscriber import TURN, Subscriber
-from clustercache.exceptions import InvalidArgumentError, ReplyDecodeError
-from clustercache.instrumentation import PubSubGap
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from types import TracebackType
 
-    from clustercache._core.messages import Event, Handler
+    from clustercache._core.messages import Event, Handler, Subscription
+    from clustercache._core.subscriptions import Subscriptions
     from clustercache._limits import LimitScope
     from clustercache._sync.cluster_map import ClusterMap
     from clustercache._sync.pubsub_thread import ExceptionHandler
 
     Message = dict[str, Any]
 
-_CONFIRMATIONS = frozenset(word for kind in Kind for word in (kind.joins, kind.leaves))
 
-
-class PubSub:
+class PubSub(BasePubSub):
     """Messages of channels, patterns, shard channels and keyspace notifications, in one iterator.
 
     Subscriptions are desired state: after a failover, a lost connection or a moved slot they are
@@ -65,14 +60,14 @@ class PubSub:
             gaps: See there.
             owner: The client: it lives as long as this, for the map is not watched without it.
         """
-        config = cluster_map.config
-        self._owner = owner
-        self.ignore_subscribe_messages = ignore_subscribe_messages
-        self._gaps = gaps
+        super().__init__(
+            cluster_map.config,
+            limits,
+            ignore_subscribe_messages=ignore_subscribe_messages,
+            gaps=gaps,
+            owner=owner,
+        )
         self._map = cluster_map
-        self._limits = limits
-        self._encoding = config.encoding, config.encoding_errors
-        self._codec = self._encoding if config.decode_responses else None
         self._subscriber = Subscriber(cluster_map)
         self._awake = threading.Event()
         _pubsubs.add(self)
@@ -154,17 +149,12 @@ class PubSub:
     def _join_keyspace(
         self, family: str, names: tuple[Any, ...], handler: Handler | None, db: int | None
     ) -> None:
-        number = self._map.config.db if db is None else db
-        patterns = [keyspace_pattern(family, n, number, self._encoding[0]) for n in names or "*"]
-        self._wait_for(Kind.PATTERN, dict.fromkeys(patterns, handler))
+        self._wait_for(Kind.PATTERN, self._keyspace_names(family, names, handler, db))
 
     def _join(self, kind: Kind, args: tuple[Any, ...], handlers: dict[str, Handler]) -> None:
-        self._wait_for(kind, named(args, handlers, *self._encoding))
+        self._wait_for(kind, self._given(kind, args, handlers))
 
     def _wait_for(self, kind: Kind, names: dict[bytes, Handler | None]) -> None:
-        if not names:
-            msg = "name at least one channel or pattern"
-            raise InvalidArgumentError(msg, command=kind.joins.upper())
         deadline = self._limits.in_force().deadline
         subscriber, now = self._subscriber, monotonic()
         self._map.ensure(now + deadline)
@@ -179,44 +169,19 @@ class PubSub:
         subscriber.complain()
 
     def _leave(self, kind: Kind, args: tuple[Any, ...]) -> None:
-        names = list(named(args, {}, *self._encoding)) if args else None
+        names = self._to_leave(args)
         with self._subscriber.lock:
             self._subscriber.state.unwant(kind, names)
             self._subscriber.change()
             self._awake.set()
         self._subscriber.turn(0)
 
-    # What is subscribed -----------------------------------------------------------------------
+    def _state(self) -> Subscriptions:
+        return self._subscriber.state
 
-    @property
-    def subscribed(self) -> bool:
-        """Whether something is subscribed, or still to be told."""
-        return self._subscriber.state.active
-
-    @property
-    def channels(self) -> dict[Any, Handler | None]:
-        """The channels, with their handlers."""
-        return self._names(Kind.CHANNEL)
-
-    @property
-    def patterns(self) -> dict[Any, Handler | None]:
-        """The patterns, with their handlers."""
-        return self._names(Kind.PATTERN)
-
-    @property
-    def shard_channels(self) -> dict[Any, Handler | None]:
-        """The shard channels, with their handlers."""
-        return self._names(Kind.SHARD)
-
-    def _names(self, kind: Kind) -> dict[Any, Handler | None]:
+    def _handlers(self) -> list[tuple[Subscription, Handler | None]]:
         with self._subscriber.lock:
-            wanted = list(self._subscriber.state.wanted.items())
-        codec = self._codec
-        return {
-            one.name if codec is None else one.name.decode(*codec): state.handler
-            for one, state in wanted
-            if one.kind is kind
-        }
+            return super()._handlers()
 
     # Messages ---------------------------------------------------------------------------------
 
@@ -278,33 +243,17 @@ class PubSub:
 
     def _handle(self, event: Event | None, *, ignore: bool) -> Message | None:
         """Return an event as redis-py's message, unless it is handled or ignored."""
-        if event is None:
-            return None
-        try:
-            message = shaped(event, self._codec)
-        except UnicodeError:
-            msg = (
-                "a message is not text in the client's encoding: use decode_responses=False for it"
-            )
-            raise ReplyDecodeError(msg) from None
-        quiet = ignore or self.ignore_subscribe_messages
-        if event.type == GAP:
-            self._map.observer.tell(PubSubGap(reason=str(event.data)))
-            if callable(self._gaps):
-                self._gaps(message)
-                return None
-            return message if self._gaps or (self._gaps is None and not quiet) else None
-        if event.handler is not None:
-            event.handler(message)
-            return None
-        return None if quiet and event.type in _CONFIRMATIONS else message
+        message, handler = self._judge(event, self._map.observer, ignore=ignore)
+        if message is None or handler is None:
+            return message
+        handler(message)
+        return None
 
     def ping(self, message: Any = None) -> bool:
         """Send a PING to one of the nodes in use; its answer is a message of type "pong"."""
         self._map.ensure(monotonic() + self._limits.in_force().deadline)
-        data = None if message is None else encode(message, *self._encoding)
         self._awake.set()
-        self._subscriber.ping(data)
+        self._subscriber.ping(self._payload(message))
         return True
 
     def run_in_thread(
@@ -324,11 +273,7 @@ class PubSub:
         Raises:
             redis.exceptions.PubSubError: A subscription has no handler.
         """
-        with self._subscriber.lock:
-            bare = [one for one in self._subscriber.state.wanted.values() if one.handler is None]
-        if bare:
-            msg = "a subscription has no handler: a thread needs one for each"
-            raise PubSubError(msg)
+        self._need_handlers()
         thread = PubSubThread(self, max(sleep_time, TURN), exception_handler, daemon=daemon)
         thread.start()
         return thread

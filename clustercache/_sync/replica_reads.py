@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from clustercache._core import read_from, wire
 from clustercache._core.decisions import Event, Trouble
-from clustercache._request import Failed, Request
-from clustercache._sync.exchange import NOT_TRIED, Share, exchange
+from clustercache._request import NOT_TRIED, Failed, Request
+from clustercache._sync.exchange import Share, exchange
 from clustercache._sync.executor import Executor
 from clustercache._sync.health import Crowded
 

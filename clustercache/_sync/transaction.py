@@ -8,23 +8,20 @@ from typing import TYPE_CHECKING, Any
 
 from redis.exceptions import ResponseError, WatchError
 
-from clustercache._core import wire
-from clustercache._core.commands import Safety
-from clustercache._core.slots import encode, key_slot
 from clustercache._queue import numbered
-from clustercache._request import NO_SLOT, Command, Request, Terms
-from clustercache._sync.pipeline import Pipeline, first_error
+from clustercache._request import Command, Request
+from clustercache._sync.pipeline import Pipeline
 from clustercache._sync.watched import Watched
-from clustercache._transaction import Transaction, Watch, as_results, one_slot
-from clustercache.exceptions import CrossSlotError, InvalidArgumentError
+from clustercache._transaction import OneSlot, Transaction
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable
 
     from clustercache._sync.cluster import Cluster
+    from clustercache.exceptions import CrossSlotError
 
 
-class TransactionPipeline(Pipeline):
+class TransactionPipeline(OneSlot, Pipeline):
     """Calls of one slot that `execute` sends as MULTI to EXEC.
 
     After `watch`, calls are executed at once, on the connection that watches, until `multi`; then
@@ -40,10 +37,6 @@ class TransactionPipeline(Pipeline):
         super().__init__(client)
         self._executor = client._executor  # noqa: SLF001 - a part of the client
         self._watched: Watched | None = None
-        self._slot: int | None = None
-        self._queues = False
-
-    # Keeping calls ----------------------------------------------------------------------------
 
     def execute_command(self, *args: Any, **options: Any) -> Any:
         """Keep a call for `execute`; while keys are watched and before `multi`, execute it.
@@ -53,29 +46,14 @@ class TransactionPipeline(Pipeline):
         """
         if self._watched is not None and not self._queues:
             return self.immediate_execute_command(*args, **options)
-        kept = self._chunk.mark()
-        super().execute_command(*args, **options)
-        try:
-            self._slot = self._one_slot([self._slot, *self._chunk.slots[kept[0] :]], str(args[0]))
-        except InvalidArgumentError:
-            self._chunk.forget(kept)
-            raise
+        self._keep(args, options)
         return self
 
-    def _begin_chunk(self) -> None:
-        """Keep all calls together, however many."""
-
-    def multi(self) -> None:
-        """Keep the calls from here on for `execute`.
-
-        Raises:
-            InvalidArgumentError: It was called before, or calls are kept already.
-        """
-        if self._queues:
-            _refuse("MULTI calls cannot be nested")
-        if self._chunk.calls:
-            _refuse("calls were kept before MULTI: they would become part of the transaction")
-        self._queues = True
+    def _if_not_together(self, error: CrossSlotError) -> None:
+        if self._map.single is None:
+            self._map.ensure(self._terms().deadline)
+        if not self._map.single:
+            raise error
 
     # Watching ---------------------------------------------------------------------------------
 
@@ -86,21 +64,13 @@ class TransactionPipeline(Pipeline):
             CrossSlotError: The keys live in several slots.
             InvalidArgumentError: Calls are kept already, or there is no key.
         """
-        if self._queues or self._chunk.calls:
-            _refuse("WATCH comes before the calls that are kept for the transaction")
-        if not names:
-            _refuse("WATCH needs a key")
-        config = self._config
-        keys = [encode(name, config.encoding, config.encoding_errors) for name in names]
-        slot = self._one_slot([self._slot, *map(key_slot, keys)], "WATCH")
-        words: tuple[Any, ...] = ("WATCH", *keys)
-        watch = Watch("WATCH", [wire.pack(words)], slot, Safety.SAME, self._terms())
+        watch = self._watch_for(names)
         if self._watched is not None:
             self._watched.send(watch)
         else:
             self._executor.run(watch)
-            self._watched = Watched(self._map, self._executor, slot, watch.taken())
-        self._slot = slot
+            self._watched = Watched(self._map, self._executor, watch.slot, watch.taken())
+        self._slot = watch.slot
         return True
 
     def immediate_execute_command(self, *args: Any, **options: Any) -> Any:
@@ -154,18 +124,10 @@ class TransactionPipeline(Pipeline):
         try:
             if not chunk.calls and self._watched is None:
                 return []
-            request = Transaction(chunk, self._slot, self._terms())
-            replies = self._exec(request)
+            replies = self._exec(Transaction(chunk, self._slot, self._terms()))
         finally:
             self.reset()
-        if replies is None:
-            msg = "a watched key was changed: nothing was executed"
-            raise WatchError(msg)
-        results = chunk.results(as_results(replies), self._callbacks, self._limits.in_force())
-        error = first_error(chunk, results, 0) if raise_on_error else None
-        if error is not None:
-            raise error
-        return results
+        return self._results_of(chunk, replies, raise_on_error=raise_on_error)
 
     def _exec(self, request: Transaction) -> Any:
         try:
@@ -178,26 +140,6 @@ class TransactionPipeline(Pipeline):
             raise numbered(error, *request.culprit) from None
         self._end_watch(executed=True)
         return replies
-
-    def _one_slot(self, slots: Iterable[int | None], name: str) -> int | None:
-        """Return the one slot; where one shard takes keys of all slots together, any of them."""
-        found = list(slots)
-        try:
-            return one_slot(found, name)
-        except CrossSlotError:
-            if self._map.single is None:
-                self._map.ensure(self._terms().deadline)
-            if not self._map.single:
-                raise
-        return next(slot for slot in found if slot is not None and slot != NO_SLOT)
-
-    def _terms(self) -> Terms:
-        limits = self._limits.in_force()
-        return Terms(limits, monotonic() + limits.deadline)
-
-
-def _refuse(message: str) -> None:
-    raise InvalidArgumentError(message)
 
 
 def transact(

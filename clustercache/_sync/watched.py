@@ -5,13 +5,11 @@ from __future__ import annotations
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
-from redis.exceptions import WatchError
-
-from clustercache._core import decisions, wire
-from clustercache._core.decisions import Event, Trouble, Verb
-from clustercache._failures import failure
-from clustercache._request import Failed
-from clustercache._sync.exchange import NOT_TRIED, Share, exchange
+from clustercache._core import wire
+from clustercache._core.decisions import Event, Trouble
+from clustercache._request import NOT_TRIED, Failed
+from clustercache._sync.exchange import Share, exchange
+from clustercache._transaction import unwatched
 
 if TYPE_CHECKING:
     from clustercache._request import Exchange, Lease
@@ -59,15 +57,10 @@ class Watched:
         outcome = self._outcome(request)
         if type(outcome) is not Failed:
             return outcome
-        if outcome.event.trouble is Trouble.ERROR:
-            raise failure(Verb.RAISE_REPLY, outcome, request, [], monotonic() - began)
-        self._drop()
-        self._executor.note(outcome.event, request)
-        if decisions.may_be_applied(outcome.event, request.call, []):
-            raise failure(Verb.RAISE_UNKNOWN, outcome, request, [], monotonic() - began)
-        what = outcome.event.trouble.name.lower().replace("_", " ")
-        msg = f"the keys are watched no more ({what}), nothing was executed: watch them again"
-        raise WatchError(msg)
+        if outcome.event.trouble is not Trouble.ERROR:
+            self._drop()
+            self._executor.note(outcome.event, request)
+        raise unwatched(outcome, request, monotonic() - began)
 
     def _outcome(self, request: Exchange) -> Any:
         lost = Failed(Event(Trouble.UNREACHABLE, self._pool.address))

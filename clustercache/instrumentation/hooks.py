@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import threading
+from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, Protocol
 
 from clustercache._core.decisions import Verb
@@ -45,23 +46,101 @@ class Trail(threading.local):
     nodes: tuple[Address, ...] = ()
     silent = False
 
+    def begin(self) -> Any:
+        """Begin a call's; return what `end` needs to go back to the one around it."""
+        outer = self.attempts, self.nodes
+        self.attempts, self.nodes = 1, ()
+        return outer
+
+    def end(self, outer: Any) -> None:
+        """Go back to what was before `begin`."""
+        self.attempts, self.nodes = outer
+
+
+class _Steps:
+    """One call's attempts and nodes."""
+
+    __slots__ = ("attempts", "nodes")
+
+    def __init__(self) -> None:
+        self.attempts = 1
+        self.nodes: tuple[Address, ...] = ()
+
+
+class TaskTrail:
+    """A trail for each task's call in progress; the tasks that a call starts share its own.
+
+    What a hook starts is silent for good, for it goes on when the hook has returned.
+    """
+
+    __slots__ = ("_silent", "_steps")
+
+    def __init__(self) -> None:
+        """Begin without a call."""
+        self._steps: ContextVar[_Steps | None] = ContextVar("clustercache_steps", default=None)
+        self._silent = ContextVar("clustercache_silent", default=False)
+
+    @property
+    def attempts(self) -> int:
+        """How often the call was sent."""
+        steps = self._steps.get()
+        return steps.attempts if steps else 1
+
+    @attempts.setter
+    def attempts(self, attempts: int) -> None:
+        if steps := self._steps.get():
+            steps.attempts = attempts
+
+    @property
+    def nodes(self) -> tuple[Address, ...]:
+        """Who it was sent to."""
+        steps = self._steps.get()
+        return steps.nodes if steps else ()
+
+    @nodes.setter
+    def nodes(self, nodes: tuple[Address, ...]) -> None:
+        if steps := self._steps.get():
+            steps.nodes = nodes
+
+    @property
+    def silent(self) -> bool:
+        """Whether a hook is at work."""
+        return self._silent.get()
+
+    @silent.setter
+    def silent(self, silent: bool) -> None:
+        self._silent.set(silent)
+
+    def begin(self) -> Any:
+        """Begin a call's; return what `end` needs to go back to the one around it."""
+        return self._steps.set(_Steps())
+
+    def end(self, outer: Any) -> None:
+        """Go back to what was before `begin`."""
+        self._steps.reset(outer)
+
 
 class Observer:
     """Tells one client's events.
 
     Attributes:
         active: Whether there are hooks.
-        trail: The calls in progress, each in its thread.
+        trail: The calls in progress, each in its thread or task.
     """
 
     __slots__ = ("_failed", "_hooks", "active", "trail")
 
-    def __init__(self, hooks: Sequence[Hook] = ()) -> None:
-        """Tell these hooks."""
+    def __init__(self, hooks: Sequence[Hook] = (), trail: Trail | TaskTrail | None = None) -> None:
+        """Tell these hooks.
+
+        Args:
+            hooks: Called with each event.
+            trail: Where a call's way is kept, if calls are not told apart by their threads.
+        """
         self._hooks = tuple(hooks)
         self._failed: set[int] = set()
         self.active = bool(self._hooks)
-        self.trail = Trail()
+        self.trail = trail or Trail()
 
     def tell(self, event: Event) -> None:
         """Log an event and call the hooks with it."""

@@ -12,11 +12,12 @@ import argparse
 import json
 import sys
 from datetime import UTC, datetime
+from itertools import groupby
 from pathlib import Path
 
 from clustercache.localcluster import LocalCluster
 from tests.bench import report
-from tests.bench.contenders import CONTENDERS, FLOOR
+from tests.bench.contenders import CONTENDERS, FLOOR, of_kind
 from tests.bench.rounds import ROOT, contending, measure, pinned, two_cpus
 from tests.bench.works import WORKS
 
@@ -28,9 +29,9 @@ def parsed(argv):
     parser = argparse.ArgumentParser(
         prog="python -m tests.bench", description=__doc__.split("\n")[0]
     )
-    names = [thing.name for thing in (*WORKS, *CONTENDERS)]
+    names = list(dict.fromkeys(thing.name for thing in (*WORKS, *CONTENDERS)))
     parser.add_argument("--rounds", type=int, default=7, help="turns of each contender (7)")
-    parser.add_argument("--seconds", type=float, default=0.7, help="length of a turn (0.7)")
+    parser.add_argument("--seconds", type=float, default=0.5, help="length of a turn (0.5)")
     parser.add_argument(
         "--only",
         action="append",
@@ -68,11 +69,17 @@ def run(options):
     with pinned(cpus and cpus[0]), LocalCluster() as cluster:
         facts = report.environment(contenders, cluster.server, cpus)
         address = cluster.nodes[0].address
-        with contending(contenders, address, cpus and str(cpus[1])) as processes:
-            for work in works:
-                print(f"{work.title} ...", file=sys.stderr, flush=True)
-                results.append((work, measure(work, processes, options.rounds, options.seconds)))
+        for runs_on, alike in groupby(works, lambda work: work.runs_on):
+            mine = of_kind(runs_on, contenders)
+            with contending(mine, address, cpus and str(cpus[1])) as processes:
+                results += [(work, turns(work, processes, options)) for work in alike]
     return results, facts
+
+
+def turns(work, processes, options):
+    """Say what is measured, and return its rows."""
+    print(f"{work.title} ...", file=sys.stderr, flush=True)
+    return measure(work, processes, options.rounds, options.seconds)
 
 
 def main(argv=None):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.bench.works import GROUPS, KEYS, LONG, VALUES
+from tests.bench.data import GROUPS, KEYS, LONG, VALUES
 
 
 class WrongError(Exception):
@@ -50,6 +50,24 @@ def check_pipeline(pipeline, referee):
             raise WrongError(f"a pipeline of {len(group)} GETs returned something else")
     if list(pipeline([KEYS[1], "bench:absent"])) != [VALUES[KEYS[1]], None]:
         raise WrongError("a GET of an absent key did not return None in its place")
+
+
+def check_at_once(at_once, referee):
+    """Each of many calls on their way at once gets what is its own.
+
+    Args:
+        at_once: Returns the results for (operation, list of tuples of arguments).
+        referee: An independent client.
+    """
+    fill(referee.set)
+    for group in GROUPS:
+        if at_once("get", [(key,) for key in group]) != [VALUES[key] for key in group]:
+            raise WrongError(f"{len(group)} GETs at once returned something else than their values")
+        mine = [(key, b"set at once by the check of " + key.encode()) for key in group]
+        at_once("set", mine)
+        if [referee.get(key) for key in group] != [value for _, value in mine]:
+            raise WrongError(f"{len(group)} SETs at once did not set their values")
+    fill(referee.set)
 
 
 CHECKS = {"get": check_get, "set": check_set, "mget": check_mget, "pipeline": check_pipeline}

@@ -1,14 +1,18 @@
 """Who is measured. A new contender is a `Contender` in `CONTENDERS`, and a function to connect it.
 
-Each is used as its own constructor makes it, and imported only in its own process.
+Each is used as its own constructor makes it, and imported only in its own process. Those that run
+on a loop are listed in `acontenders`; what a name stands for there may be another client.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
+from tests.bench.acontenders import ON_LOOPS
 from tests.bench.floor import Floor
+from tests.bench.loops import LOOPS, THREADS, LoopSession
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -22,11 +26,13 @@ class Contender:
         name: For the command line and the report.
         connect: Returns its session, given the (host, port) of one node.
         packages: The distributions whose versions matter.
+        runs_on: `loops.THREADS` or one of `loops.LOOPS`; a name stands once for each.
     """
 
     name: str
-    connect: Callable[[tuple[str, int]], Session]
+    connect: Callable[[tuple[str, int]], Session | FloorSession | LoopSession]
     packages: tuple[str, ...]
+    runs_on: str = THREADS
 
 
 class Session:
@@ -130,4 +136,19 @@ CONTENDERS = [
     Contender("redis-py", _redis_py, ("redis", "hiredis")),
     Contender("valkey-py", _valkey_py, ("valkey", "libvalkey")),
     Contender("valkey-glide", _valkey_glide, ("valkey-glide-sync",)),
+    *(
+        Contender(
+            name,
+            partial(LoopSession, loop, connect),
+            packages if loop == "asyncio" else (*packages, loop),
+            runs_on=loop,
+        )
+        for loop in LOOPS
+        for name, connect, packages in ON_LOOPS
+    ),
 ]
+
+
+def of_kind(runs_on, contenders=CONTENDERS):
+    """Return the contenders that run on this."""
+    return [contender for contender in contenders if contender.runs_on == runs_on]

@@ -39,17 +39,21 @@ class _Link:
         return reply
 
 
+def slot_ranges(address):
+    """Return what a node answers to CLUSTER SLOTS."""
+    first = _Link(address)
+    with first.sock:
+        first.send(hiredis.pack_command(("CLUSTER", "SLOTS")))
+        return first.read()
+
+
 class Floor:
     """Sockets to all primaries, for one thread."""
 
     def __init__(self, address):
-        first = _Link(address)
-        with first.sock:
-            first.send(hiredis.pack_command(("CLUSTER", "SLOTS")))
-            ranges = first.read()
         self._links = {}
         self._table = [None] * 16384
-        for start, end, (host, port, *_), *_ in ranges:
+        for start, end, (host, port, *_), *_ in slot_ranges(address):
             link = self._links.get((host, port)) or _Link((host, port))
             self._links[host, port] = link
             self._table[start : end + 1] = [link] * (end + 1 - start)

@@ -18,11 +18,14 @@ Absolute times move from machine to machine, and on one machine from hour to hou
 of one run count**, and small differences between them do not where the spreads overlap.
 
 The floor is no client: blocking sockets without any timeout, hiredis to pack and to parse, and a
-slot table that is never refreshed. No Python client can beat it. Each contender runs in a process
-of its own and as its constructor makes it; they take turns, round by round. CPU is the user and
-system time of the contender's process with all its threads, the servers' not included. Shown are
-medians over the rounds, with the lowest and the highest in brackets; a multiple is the ratio of two
-medians.
+slot table that is never refreshed. No Python client can beat it. In asyncio the floor is one
+connection to each primary, a future for each command, and one write to a node for the commands of a
+loop's tick; what is measured on uvloop has its floor on uvloop.
+
+Each contender runs in a process of its own and as its constructor makes it; they take turns, round
+by round. CPU is the user and system time of the contender's process with all its threads, the
+servers' not included. Shown are medians over the rounds, with the lowest and the highest in
+brackets; a multiple is the ratio of two medians.
 """
 _HEAD = (
     "| client | CPU, µs | floor = 1 | clustercache = 1 | wall, µs | floor = 1 |\n"

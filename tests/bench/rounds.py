@@ -43,7 +43,7 @@ class Process:
 
     def __init__(self, contender, address, cpu=None):
         self.name = contender.name
-        words = [contender.name, address[0], str(address[1])]
+        words = [contender.name, contender.runs_on, address[0], str(address[1])]
         self._process = subprocess.Popen(
             [sys.executable, "-m", "tests.bench.worker", *words, *([] if cpu is None else [cpu])],
             cwd=ROOT,

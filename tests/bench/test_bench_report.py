@@ -9,11 +9,14 @@ from datetime import UTC, datetime
 import pytest
 
 from tests.bench import checks, report
-from tests.bench.contenders import CONTENDERS, Contender, Session
+from tests.bench.__main__ import chosen
+from tests.bench.contenders import CONTENDERS, FLOOR, Contender, Session, of_kind
+from tests.bench.data import KEYS, VALUES
 from tests.bench.floor import Floor
+from tests.bench.loops import LOOPS, THREADS
 from tests.bench.rounds import Row, measure
 from tests.bench.worker import answer
-from tests.bench.works import KEYS, VALUES, WORKS
+from tests.bench.works import WORKS
 
 FACTS = {
     "cpu": "a CPU",
@@ -105,7 +108,9 @@ def test_an_import_error_is_told_from_a_failure():
     assert answer(int, "x")["failed"].startswith("ValueError: ")
 
 
-@pytest.mark.parametrize("work", WORKS, ids=lambda work: work.name)
+@pytest.mark.parametrize(
+    "work", [work for work in WORKS if work.runs_on == THREADS], ids=lambda work: work.name
+)
 def test_a_work_runs_its_operation(work):
     store = Store()
     session = Session(store, get=store.get, set=store.set, mget=store.mget, pipeline=store.mget)
@@ -144,8 +149,23 @@ def test_the_floor_ends_when_its_server_does():
         node.join()
 
 
-def test_every_work_has_a_check_and_every_name_is_its_own():
+def test_every_work_has_a_check_contenders_and_a_name_of_its_own():
     assert {work.needs for work in WORKS} <= set(checks.CHECKS)
-    names = [thing.name for thing in (*WORKS, *CONTENDERS)]
-    assert len(set(names)) == len(names)
+    names = [work.name for work in WORKS]
+    assert len({*names, *(contender.name for contender in CONTENDERS)}) == len(names) + len(
+        {contender.name for contender in CONTENDERS}
+    )
+    assert {work.runs_on for work in WORKS} == {THREADS, *LOOPS}
+    for runs_on in (THREADS, *LOOPS):
+        kind = [contender.name for contender in of_kind(runs_on)]
+        assert kind[:2] == [FLOOR, report.OURS]
+        assert len(set(kind)) == len(kind)
     assert all(isinstance(contender, Contender) for contender in CONTENDERS)
+
+
+def test_what_is_named_alone_is_measured_and_the_floors_beside_it():
+    assert chosen(WORKS, ["coredis"]) == WORKS
+    assert [work.name for work in chosen(WORKS, ["get", "aget-100"])] == ["get", "aget-100"]
+    some = chosen(CONTENDERS, ["coredis", "get"])
+    assert [contender.name for contender in of_kind(THREADS, some)] == [FLOOR]
+    assert [contender.name for contender in of_kind("asyncio", some)] == [FLOOR, "coredis"]

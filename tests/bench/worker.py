@@ -1,6 +1,6 @@
 """The process of one contender: told by lines on its input to measure, it answers by lines.
 
-    python -m tests.bench.worker CONTENDER HOST PORT [CPU]
+    python -m tests.bench.worker CONTENDER RUNS_ON HOST PORT [CPU]
 
 Requests and answers are JSON: `{"do": "calibrate" | "round", "work": ..., ...}`, answered by
 `{"ok": ...}`, `{"failed": why}` or `{"wrong": why}`. The first line is the answer to connecting,
@@ -14,8 +14,8 @@ import json
 import os
 import sys
 
-from tests.bench.checks import CHECKS, WrongError
-from tests.bench.contenders import CONTENDERS
+from tests.bench.checks import CHECKS, WrongError, check_at_once
+from tests.bench.contenders import of_kind
 from tests.bench.floor import Floor
 from tests.bench.works import WORKS
 
@@ -32,17 +32,23 @@ class Worker:
 
     def calibrate(self, work, seconds):
         """Check the operation, and return how many calls take about `seconds`."""
-        if work.needs not in self._checked:
-            CHECKS[work.needs](self._session.operation(work.needs, 0), self._referee)
-            self._checked.add(work.needs)
+        self._check(work)
         calls = _WARM
         while (took := self._run(work, calls).wall) < seconds / 4:
             calls *= 2
         return max(round(calls * seconds / took), 1)
 
+    def _check(self, work):
+        if work.needs not in self._checked:
+            CHECKS[work.needs](self._session.operation(work.needs, 0), self._referee)
+            self._checked.add(work.needs)
+        if work.tasks > 1 and "at once" not in self._checked:
+            check_at_once(self._session.at_once, self._referee)
+            self._checked.add("at once")
+
     def round(self, work, calls):
         """Return the microseconds of wall time and of this process's CPU for each unit of work."""
-        self._run(work, _WARM)
+        self._run(work, _WARM + 2 * work.tasks)
         gc.collect()
         timing = self._run(work, calls)
         units = calls * work.per_call / 1e6
@@ -87,12 +93,12 @@ def serve(contender, address, replies):
     workers[0].close()
 
 
-def main(name, host, port, cpu=None):
+def main(name, runs_on, host, port, cpu=None):
     if cpu is not None:
         os.sched_setaffinity(0, {int(cpu)})
     with os.fdopen(os.dup(1), "w") as replies:
         os.dup2(2, 1)  # what a client prints is no answer
-        contender = next(c for c in CONTENDERS if c.name == name)
+        contender = next(c for c in of_kind(runs_on) if c.name == name)
         serve(contender, (host, int(port)), replies)
 
 

@@ -1,34 +1,20 @@
-"""What is measured. A new kind of work is a `Work` in `WORKS`, and a check of its operation.
-
-Timed loops do nothing but call the contender: the calls are counted beforehand, so that no clock
-is read between them.
-"""
+"""What is measured. A new kind of work is a `Work` in `WORKS`, and a check of its operation."""
 
 from __future__ import annotations
 
-import time
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from itertools import cycle, islice
-from threading import Barrier
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
+
+from tests.bench import threads
+from tests.bench.data import GROUP, LONG
+from tests.bench.loops import LOOPS, THREADS
+from tests.bench.tasks import in_tasks
+from tests.bench.threads import in_main_thread, in_threads
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-GROUP = 100
-KEYS = [f"bench:{number}" for number in range(1000)]
-VALUES = {key: f"{key}=".encode().ljust(100, b".") for key in KEYS}
-LONG = KEYS * 10
-GROUPS = [KEYS[start : start + GROUP] for start in range(0, len(KEYS), GROUP)]
-
-
-class Timing(NamedTuple):
-    """One timed stretch: seconds, and whether the last reply in it was the right one."""
-
-    wall: float
-    cpu: float
-    right: bool
+    from tests.bench.timing import Timing
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +28,8 @@ class Work:
         run: Does it `calls` times: run(session, needs, calls) -> Timing.
         per_call: How many of the unit that is reported are in one call.
         unit: What is reported.
+        runs_on: `loops.THREADS` or one of `loops.LOOPS`: contenders of the same kind do it.
+        tasks: How many tasks of a loop call at once.
     """
 
     name: str
@@ -50,87 +38,44 @@ class Work:
     run: Callable[..., Timing]
     per_call: int = 1
     unit: str = "operation"
+    runs_on: str = THREADS
+    tasks: int = 1
 
 
-def _clocks():
-    return time.perf_counter(), time.process_time()
+def _awaited(loop, name, what, needs, tasks=1, **units):
+    """Return a work of tasks on one of the loops; asyncio's own is the one that goes unnamed."""
+    own = loop == "asyncio"
+    title = f"asyncio {what}, {tasks} task{'s' if tasks > 1 else ''}{'' if own else ', on ' + loop}"
+    full = name if own else f"{name}-{loop}"
+    return Work(full, title, needs, in_tasks(tasks), runs_on=loop, tasks=tasks, **units)
 
 
-def _since(began, right):
-    ended = _clocks()
-    return Timing(ended[0] - began[0], ended[1] - began[1], right)
+def _on(loop):
+    """Return all works of a loop.
 
-
-def _get(get, calls, first):
-    for key in islice(cycle(KEYS), first, first + calls):
-        value = get(key)
-    return value == VALUES[key]
-
-
-def _set(put, calls, first):
-    for key, value in islice(cycle(VALUES.items()), first, first + calls):
-        done = put(key, value)
-    return done in {True, "OK", b"OK"}
-
-
-def _mget(mget, calls, first):
-    for group in islice(cycle(GROUPS), first, first + calls):
-        values = mget(group)
-    return values == [VALUES[key] for key in group]
-
-
-def _pipeline(pipeline, calls, first):
-    for group in islice(cycle(GROUPS), first, first + calls):
-        values = pipeline(group)
-    return values == [VALUES[key] for key in group]
-
-
-def _long_pipeline(pipeline, calls, first):
-    for _ in range(calls):
-        values = pipeline(LONG)
-    return values == [VALUES[key] for key in LONG]
-
-
-def in_main_thread(drive):
-    """Run all calls in the main thread."""
-
-    def run(session, needs, calls):
-        operation = session.operation(needs, 0)
-        began = _clocks()
-        right = drive(operation, calls, 0)
-        return _since(began, right)
-
-    return run
-
-
-def in_threads(drive, count):
-    """Share the calls out to `count` threads, which start together at different keys."""
-
-    def run(session, needs, calls):
-        operations = [session.operation(needs, thread) for thread in range(count)]
-        began = []
-        together = Barrier(count, action=lambda: began.extend(_clocks()))
-
-        def part(thread):
-            together.wait()
-            return drive(operations[thread], -(-calls // count), thread * len(KEYS) // count)
-
-        with ThreadPoolExecutor(count) as threads:
-            right = all(list(threads.map(part, range(count))))
-            return _since(began, right)
-
-    return run
+    A hundred tasks come last: some clients keep the hundred connections and use them all in turn.
+    """
+    grouped = {"per_call": GROUP, "unit": "command"}
+    return [
+        _awaited(loop, "aget", "GET", "get"),
+        _awaited(loop, "aset", "SET", "set"),
+        _awaited(
+            loop, "apipeline", f"pipeline of {GROUP} GETs across slots", "pipeline", **grouped
+        ),
+        _awaited(loop, "aget-100", "GET", "get", tasks=100),
+        _awaited(loop, "aset-100", "SET", "set", tasks=100),
+    ]
 
 
 WORKS = [
-    Work("get", "GET, 1 thread", "get", in_main_thread(_get)),
-    Work("set", "SET, 1 thread", "set", in_main_thread(_set)),
-    Work("get-8", "GET, 8 threads", "get", in_threads(_get, 8)),
+    Work("get", "GET, 1 thread", "get", in_main_thread(threads.get)),
+    Work("set", "SET, 1 thread", "set", in_main_thread(threads.put)),
+    Work("get-8", "GET, 8 threads", "get", in_threads(threads.get, 8)),
     Work(
         "mget",
         f"MGET of {GROUP} keys across slots, 1 thread",
         "mget",
-        in_main_thread(_mget),
+        in_main_thread(threads.groups),
         per_call=GROUP,
         unit="key",
     ),
@@ -138,7 +83,7 @@ WORKS = [
         "pipeline",
         f"Pipeline of {GROUP} GETs across slots, 1 thread",
         "pipeline",
-        in_main_thread(_pipeline),
+        in_main_thread(threads.groups),
         per_call=GROUP,
         unit="command",
     ),
@@ -146,8 +91,9 @@ WORKS = [
         "pipeline-10k",
         f"Pipeline of {len(LONG):,} GETs across slots, 1 thread",
         "pipeline",
-        in_main_thread(_long_pipeline),
+        in_main_thread(threads.long_groups),
         per_call=len(LONG),
         unit="command",
     ),
+    *(work for loop in LOOPS for work in _on(loop)),
 ]

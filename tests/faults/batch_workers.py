@@ -103,3 +103,9 @@ class Watching(Batches):
 
         assert self.client.transaction(work, self.log) == [1]
         return [("NEVER", None)]
+
+
+def each_kind(client: Cluster, tag: str, name: str) -> Batches:
+    """Make pipelines of every other worker; the rest watch, or execute transactions, in turn."""
+    kinds = (Piped, Transacting, Piped, Watching)
+    return kinds[int(name[1:]) % len(kinds)](client, tag, name)

@@ -4,6 +4,15 @@ from __future__ import annotations
 
 import pytest
 
+from clustercache.localcluster import LocalCluster
+
+
+@pytest.fixture(scope="module")
+def cluster():
+    """One of a module's own: slots stay where they were moved to."""
+    with LocalCluster() as made:
+        yield made
+
 
 @pytest.fixture
 def report(record_property):

@@ -13,34 +13,27 @@ from clustercache.localcluster import LocalCluster
 from tests.clusters import need_server
 from tests.faults import test_moving_slots as moves
 from tests.faults import test_primary as primary
-from tests.faults.batch_workers import Piped, Transacting, Watching
+from tests.faults.batch_workers import each_kind
 
 pytestmark = pytest.mark.faults
 ROOT = Path(__file__).parents[2]
 
 
-@pytest.mark.parametrize(
-    ("fault", "make"),
-    [("kill", Piped), ("stop", Piped), ("kill", Watching), ("stop", Transacting)],
-)
-def test_batches_survive_a_primary_that_is_hit(fault: str, make: Any, report: Any) -> None:
+@pytest.mark.parametrize("fault", ["kill", "stop"])
+def test_batches_survive_a_primary_that_is_hit(fault: str, report: Any) -> None:
     with LocalCluster() as lc:
-        primary.drill(lc, fault, report, make=make)
+        primary.drill(lc, fault, report, make=each_kind)
 
 
-@pytest.mark.parametrize(
-    ("server", "make"),
-    [("valkey", Piped), ("redis-7.0", Piped), ("valkey", Watching), ("redis-7.0", Transacting)],
-)
-def test_batches_survive_slots_that_move_key_by_key(server: str, make: Any, report: Any) -> None:
+@pytest.mark.parametrize("server", ["valkey", "redis-7.0"])
+def test_batches_survive_slots_that_move_key_by_key(server: str, report: Any) -> None:
     with LocalCluster(server=need_server(server).path) as lc:
-        moves.drill(lc, moves.key_by_key, 1, report, make=make)
+        moves.drill(lc, moves.key_by_key, 1, report, make=each_kind)
 
 
-@pytest.mark.parametrize("make", [Piped, Transacting])
-def test_batches_survive_slots_that_move_at_once(make: Any, report: Any) -> None:
+def test_batches_survive_slots_that_move_at_once(report: Any) -> None:
     with LocalCluster(server=need_server("valkey").path) as lc:
-        moves.drill(lc, moves.at_once, 2, report, make=make)
+        moves.drill(lc, moves.at_once, 2, report, make=each_kind)
 
 
 LONG_PIPELINE = """

@@ -125,10 +125,7 @@ def drill(
         report("slowest_call", loads.slowest(load.sick, begin, end))
         absent = loads.check_applied(load)
         assert absent == 0, f"{absent} acknowledged commands were lost"
-        worst = loads.slowest(load.healthy, begin, end)
-        report("slowest_healthy_call", worst)
-        round_trips = max(worker.round_trips for worker in load.healthy)
-        assert worst <= loads.bound(load, begin, 0.1 * round_trips)
+        report("slowest_healthy_call", loads.check_prompt(load, begin, end))
         left = [client.exists(*(f"fill:{{{tag}}}:{n}" for n in range(FILLERS))) for tag in moving]
         assert left == [FILLERS] * THREADS
         redirects = sum(node["redirects"] for node in client.stats()["nodes"].values())
@@ -136,7 +133,7 @@ def drill(
         assert redirects >= 2 * THREADS * rounds
 
 
-@pytest.mark.parametrize("server", ["valkey", "redis-7.0", "redis-6.2"])
+@pytest.mark.parametrize("server", ["valkey", "redis-6.2"])
 def test_nothing_fails_while_slots_move_key_by_key(server: str, report: Any) -> None:
     with LocalCluster(server=need_server(server).path) as lc:
         drill(lc, key_by_key, 1, report)

@@ -60,18 +60,17 @@ def test_no_repeatable_call_fails_when_sentinels_replace_a_primary(fault: str, r
 
 
 def test_no_repeatable_call_fails_when_sentinels_are_asked_for_a_failover(report: Any) -> None:
-    with LocalCluster.sentinel() as lc:
-        drill(lc, lc.failover, report)
+    with LocalCluster.sentinel() as lc, Cluster.from_url(lc.url) as idle:
+        idle.set("k", "v")
 
+        def strike() -> None:
+            lc.failover()
+            limit = monotonic() + 5.0
+            while idle._map.topology.shards[0].primary.address != lc.primary.address:
+                assert monotonic() < limit, "an idle client did not follow the announcement"
+                idle._map.helper.rest(0.01)
 
-def test_an_idle_client_follows_a_failover_that_it_only_hears_of() -> None:
-    with LocalCluster.sentinel() as lc, Cluster.from_url(lc.url) as client:
-        client.set("k", "v")
-        lc.failover()
-        limit = monotonic() + 5.0
-        while client._map.topology.shards[0].primary.address != lc.primary.address:
-            assert monotonic() < limit, "the announcement was not followed"
-            client._map.helper.rest(0.01)
+        drill(lc, strike, report)
 
 
 @pytest.mark.parametrize("fault", ["alive", "kill"])

@@ -17,6 +17,7 @@ from clustercache.localcluster import LocalCluster
 from tests.clusters import need_server
 from tests.faults.load import tags_of
 from tests.faults.test_primary import PROMOTED, promoted_at
+from tests.portal import Portal
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -122,10 +123,30 @@ def promotion_of(replica: Node, listener: Listener) -> float:
     return promoted_at(replica)
 
 
+@contextmanager
+def client_of(shell: str, url: str) -> Iterator[Any]:
+    """A client of either shell; the asyncio one is used as if it were blocking."""
+    if shell == "blocking":
+        with Cluster.from_url(url) as client:
+            yield client
+        return
+    with Portal() as portal, portal.connect(url) as client:
+        yield client
+
+
 @pytest.mark.parametrize(
-    ("fault", "server"), [("kill", "valkey"), ("stop", "valkey"), ("kill", "redis-7.0")]
+    ("shell", "fault", "server"),
+    [
+        ("blocking", "kill", "valkey"),
+        ("blocking", "stop", "valkey"),
+        ("blocking", "kill", "redis-7.0"),
+        ("asyncio", "kill", "valkey"),
+        ("asyncio", "stop", "redis-7.0"),
+    ],
 )
-def test_subscribers_hear_again_after_a_promotion(fault: str, server: str, report: Any) -> None:
+def test_subscribers_hear_again_after_a_promotion(
+    shell: str, fault: str, server: str, report: Any
+) -> None:
     config = {"notify-keyspace-events": "KEA"}
     with LocalCluster(server=need_server(server).path, config=config) as lc:
         victim, *_ = lc.primaries
@@ -135,7 +156,7 @@ def test_subscribers_hear_again_after_a_promotion(fault: str, server: str, repor
         pattern = "__keyspace@0__:key:*"
         everything = [*channels, events]
         publisher = Publisher(lc.url, channels, [key])
-        with Cluster.from_url(lc.url) as client, client.pubsub() as ps, publisher.at_work():
+        with client_of(shell, lc.url) as client, client.pubsub() as ps, publisher.at_work():
             ps.ssubscribe(*channels)
             ps.keyspace("key:*")
             listener = Listener(ps)
@@ -154,11 +175,14 @@ def test_subscribers_hear_again_after_a_promotion(fault: str, server: str, repor
             listener.listen(lambda: listener.all_heard_since(everything, back + 0.5), 10.0)
 
 
-@pytest.mark.parametrize("fault", ["kill", "stop"])
+@pytest.mark.parametrize(
+    ("shell", "fault"),
+    [("blocking", "kill"), ("blocking", "stop"), ("asyncio", "kill"), ("asyncio", "stop")],
+)
 def test_a_plain_subscriber_of_the_node_that_is_hit_hears_again_from_another(
-    fault: str, report: Any
+    shell: str, fault: str, report: Any
 ) -> None:
-    with LocalCluster() as lc, Cluster.from_url(lc.url) as client, client.pubsub() as ps:
+    with LocalCluster() as lc, client_of(shell, lc.url) as client, client.pubsub() as ps:
         ps.subscribe("news")
         home = ps._subscriber.state.home
         victim = next(node for node in lc.primaries if node.address == home)
@@ -183,13 +207,17 @@ def test_a_plain_subscriber_of_the_node_that_is_hit_hears_again_from_another(
             lc.resume(victim)
 
 
-@pytest.mark.parametrize("server", ["valkey", "redis-7.0"])
-def test_subscribers_hear_again_after_a_slot_has_moved(server: str, report: Any) -> None:
+@pytest.mark.parametrize(
+    ("shell", "server"), [("blocking", "valkey"), ("blocking", "redis-7.0"), ("asyncio", "valkey")]
+)
+def test_subscribers_hear_again_after_a_slot_has_moved(
+    shell: str, server: str, report: Any
+) -> None:
     with LocalCluster(server=need_server(server).path) as lc:
         source, target, _ = lc.primaries
         channels, _ = names_on(lc, source)
         publisher = Publisher(lc.url, channels, [])
-        with Cluster.from_url(lc.url) as client, client.pubsub() as ps, publisher.at_work():
+        with client_of(shell, lc.url) as client, client.pubsub() as ps, publisher.at_work():
             ps.ssubscribe(*channels)
             listener = Listener(ps)
             for here, there in ((source, target), (target, source)):
@@ -215,14 +243,15 @@ def move(lc: LocalCluster, slot: int, source: Node, target: Node) -> None:
         node.call("CLUSTER", "SETSLOT", slot, "NODE", target.node_id)
 
 
-def test_a_keyspace_iterator_joins_a_primary_that_is_new(report: Any) -> None:
+@pytest.mark.parametrize("shell", ["blocking", "asyncio"])
+def test_a_keyspace_iterator_joins_a_primary_that_is_new(shell: str, report: Any) -> None:
     config = {"notify-keyspace-events": "KEA"}
     with LocalCluster(config=config) as lc:
         source = lc.primaries[0]
         _, key = names_on(lc, source)
         events = f"__keyspace@0__:{key}"
         publisher = Publisher(lc.url, [], [key])
-        with Cluster.from_url(lc.url) as client, client.pubsub() as ps:
+        with client_of(shell, lc.url) as client, client.pubsub() as ps:
             ps.keyspace()
             listener = Listener(ps)
             target = lc.add_node()

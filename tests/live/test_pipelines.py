@@ -8,7 +8,6 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 import redis
 
-from clustercache import Cluster
 from clustercache._core.slots import key_slot
 from clustercache.localcluster import LocalCluster
 from tests.clusters import need_server
@@ -56,10 +55,10 @@ def executed(pipe, commands, **options):
 
 @pytest.mark.parametrize("protocol", [2, 3, None])
 @pytest.mark.parametrize("decode", [False, True])
-def test_results_are_those_of_redis_pys_pipeline(cluster, protocol, decode):
+def test_results_are_those_of_redis_pys_pipeline(cluster, protocol, decode, shell):
     options = {"protocol": protocol, "decode_responses": decode}
     with (
-        Cluster.from_url(cluster.url, **options) as ours,
+        shell.from_url(cluster.url, **options) as ours,
         redis.RedisCluster(
             host="127.0.0.1", port=cluster.nodes[0].address.port, **options
         ) as theirs,
@@ -75,8 +74,8 @@ def test_results_are_those_of_redis_pys_pipeline(cluster, protocol, decode):
         ours.delete(*{words[1] for words in tagged})
 
 
-def test_an_error_among_the_executed_names_its_call_and_leaves_the_others(cluster):
-    with Cluster.from_url(cluster.url) as client:
+def test_an_error_among_the_executed_names_its_call_and_leaves_the_others(cluster, shell):
+    with shell.from_url(cluster.url) as client:
         pipe = client.pipeline(transaction=True)
         pipe.set(f"{TAG}e", "x").incr(f"{TAG}e").get(f"{TAG}e")
         with pytest.raises(redis.ResponseError, match=r"Command # 2 \(INCRBY\) of pipeline"):
@@ -88,8 +87,8 @@ def test_an_error_among_the_executed_names_its_call_and_leaves_the_others(cluste
         assert client.get(f"{TAG}e") == b"x", "a call that could not be queued keeps all back"
 
 
-def test_what_is_watched_keeps_a_transaction_from_overwriting(cluster):
-    with Cluster.from_url(cluster.url) as client:
+def test_what_is_watched_keeps_a_transaction_from_overwriting(cluster, shell):
+    with shell.from_url(cluster.url) as client:
         client.set(f"{TAG}w", "1")
         with client.pipeline(transaction=True) as pipe:
             pipe.watch(f"{TAG}w")
@@ -106,9 +105,9 @@ def test_what_is_watched_keeps_a_transaction_from_overwriting(cluster):
             assert pipe.set(f"{TAG}w", "5").execute() == [True]
 
 
-def test_threads_that_count_under_watch_lose_no_count(cluster):
+def test_threads_that_count_under_watch_lose_no_count(cluster, shell):
     key = f"{TAG}count"
-    with Cluster.from_url(cluster.url, deadline=30) as client:
+    with shell.from_url(cluster.url, deadline=30) as client:
         client.delete(key)
 
         def count_up(pipe):
@@ -124,12 +123,12 @@ def test_threads_that_count_under_watch_lose_no_count(cluster):
 
 
 @pytest.mark.parametrize("server", ["valkey", "redis-7.0", "redis-6.2"])
-def test_a_half_moved_slot_is_asked_with_asking_before_multi(server):
+def test_a_half_moved_slot_is_asked_with_asking_before_multi(server, shell):
     here, there = f"{TAG}here", f"{TAG}there"
     slot = key_slot(here)
     with (
         LocalCluster(replicas=0, server=need_server(server).path) as lc,
-        Cluster.from_url(lc.url) as client,
+        shell.from_url(lc.url) as client,
     ):
         client.set(here, "1")
         source = lc.node_for(here)

@@ -8,7 +8,6 @@ from time import monotonic
 import pytest
 import redis
 
-from clustercache import Cluster
 from clustercache._core.slots import key_slot
 from clustercache.exceptions import UnsupportedCommandError
 from clustercache.localcluster import LocalCluster
@@ -30,8 +29,8 @@ def protocol(request):
 
 
 @pytest.fixture
-def client(lc, protocol):
-    with Cluster.from_url(lc.url, protocol=protocol) as made:
+def client(connect, lc, protocol):
+    with connect(lc.url, protocol=protocol) as made:
         yield made
 
 
@@ -125,9 +124,9 @@ def test_a_pattern_of_both_gets_each_message_once(client, tag):
 
 
 @pytest.mark.parametrize("decode", [False, True])
-def test_messages_are_redis_pys(lc, protocol, decode):
+def test_messages_are_redis_pys(connect, lc, protocol, decode):
     options = {"decode_responses": decode, "protocol": protocol}
-    with Cluster.from_url(lc.url, **options) as ours:
+    with connect(lc.url, **options) as ours:
         theirs = redis.RedisCluster.from_url(
             f"redis://{lc.nodes[0].address}", **{k: v for k, v in options.items() if v is not None}
         )
@@ -180,11 +179,11 @@ def test_publishing_reaches_subscribers_on_every_node(client, tag):
         assert [messages(ps, 1)[0]["data"] for ps in (one, other)] == [b"hello"] * 2
 
 
-def test_pubsub_over_tls():
+def test_pubsub_over_tls(connect):
     config = {"tls": True, "primaries": 3, "replicas": 0, "config": KEYSPACE}
     with (
         LocalCluster(server=need_tls().path, **config) as made,
-        Cluster.from_url(made.url) as client,
+        connect(made.url) as client,
     ):
         keys = on_each_primary(client)
         with client.pubsub() as ps:
@@ -198,11 +197,11 @@ def test_pubsub_over_tls():
             assert len({one["channel"] for one in messages(ps, len(keys))}) == len(keys)
 
 
-def test_a_server_without_shard_channels_says_so():
+def test_a_server_without_shard_channels_says_so(connect):
     server = need_server("redis-6.2").path
     with (
         LocalCluster(server=server, replicas=0) as made,
-        Cluster.from_url(made.url) as client,
+        connect(made.url) as client,
         client.pubsub() as ps,
     ):
         with pytest.raises(redis.ResponseError, match=r"(?i)unknown command"):

@@ -11,8 +11,10 @@ from redis.exceptions import LockError, LockNotOwnedError
 from clustercache import Cluster
 from clustercache.exceptions import NotReplicatedError
 from clustercache.localcluster import LocalCluster
+from tests.faces import Blocking
 
 pytestmark = pytest.mark.live
+BLOCKING = pytest.mark.parametrize("shell", [Blocking], indirect=True)
 KEY = "{d}key"
 SOURCE = "return {KEYS[1], ARGV[1]}"
 LIBRARY = """#!lua name=mine
@@ -28,8 +30,8 @@ def fragile():
 
 
 @pytest.fixture
-def client(cluster):
-    with Cluster.from_url(cluster.url) as made:
+def client(cluster, shell):
+    with shell.from_url(cluster.url) as made:
         yield made
 
 
@@ -43,6 +45,7 @@ def eventually(condition, timeout=20.0):
 # ------------------------------------------------------------------------------- durable writes
 
 
+@BLOCKING
 def test_a_replica_that_is_well_acknowledges(client):
     with client.durable(replicas=1, timeout=5.0, strict=True) as d:
         assert d.set(KEY, "v") is True
@@ -51,8 +54,9 @@ def test_a_replica_that_is_well_acknowledges(client):
         assert d.acknowledged == 1
 
 
-def test_a_replica_that_is_stopped_does_not(fragile):
-    with Cluster.from_url(fragile.url) as client:
+@BLOCKING
+def test_a_replica_that_is_stopped_does_not(fragile, shell):
+    with shell.from_url(fragile.url) as client:
         client.set(KEY, "v")
         (replica,) = fragile.replicas_of(fragile.node_for(KEY))
         fragile.stop(replica)
@@ -68,8 +72,9 @@ def test_a_replica_that_is_stopped_does_not(fragile):
     fragile.wait_ready()
 
 
-def test_durable_writes_go_on_through_a_failover(fragile):
-    with Cluster.from_url(fragile.url) as client:
+@BLOCKING
+def test_durable_writes_go_on_through_a_failover(fragile, shell):
+    with shell.from_url(fragile.url) as client:
         client.set(KEY, "v")
         (heir,) = fragile.replicas_of(fragile.node_for(KEY))
         fragile.failover(heir)
@@ -80,16 +85,18 @@ def test_durable_writes_go_on_through_a_failover(fragile):
             assert d.acknowledged == 1
 
 
+@BLOCKING
 def test_waiting_for_a_disk_that_is_not_written_is_refused(client):
     with pytest.raises(redis.ResponseError, match=r"(?i)appendonly|unknown command"):
         client.durable(local=True).set(KEY, "v")
 
 
-def test_waiting_for_disks(fragile):
+@BLOCKING
+def test_waiting_for_disks(fragile, shell):
     for node in fragile.nodes:
         node.call("CONFIG", "SET", "appendonly", "yes")
     fragile.wait_ready()
-    with Cluster.from_url(fragile.url) as client, client.durable(timeout=5.0, local=True) as d:
+    with shell.from_url(fragile.url) as client, client.durable(timeout=5.0, local=True) as d:
         d.set(KEY, "v")
         assert (d.local, d.acknowledged) == (True, 1)
 
@@ -117,8 +124,8 @@ def test_a_script_that_is_loaded_is_on_every_primary(cluster, client):
     assert client.script_exists(sha) == [False]
 
 
-def test_a_script_survives_a_failover(fragile):
-    with Cluster.from_url(fragile.url) as client:
+def test_a_script_survives_a_failover(fragile, shell):
+    with shell.from_url(fragile.url) as client:
         script = client.register_script(SOURCE)
         assert script(keys=[KEY], args=["x"]) == [KEY.encode(), b"x"]
         (heir,) = fragile.replicas_of(fragile.node_for(KEY))
@@ -178,11 +185,12 @@ def test_a_lock_that_was_lost_says_so(client):
     client.delete("{d}lock")
 
 
-def test_a_lock_survives_a_failover(fragile):
-    with Cluster.from_url(fragile.url) as client:
+def test_a_lock_survives_a_failover(fragile, shell):
+    with shell.from_url(fragile.url) as client:
         lock = client.lock(KEY + "lock", timeout=30)
         assert lock.acquire()
-        assert client.durable(timeout=5.0, strict=True).set(KEY, "v")
+        with Cluster.from_url(fragile.url) as other:
+            assert other.durable(timeout=5.0, strict=True).set(KEY, "v"), "and the lock before it"
         (heir,) = fragile.replicas_of(fragile.node_for(KEY))
         fragile.failover(heir)
         assert lock.owned()

@@ -107,6 +107,7 @@ class Scenario:
         options: The client's options.
         cold: The script runs before the client has learnt the map.
         known_bug: Why it fails today; empty where it does not.
+        not_for: The shells that it does not concern, by name, each with the reason.
     """
 
     rule: str
@@ -116,3 +117,4 @@ class Scenario:
     options: Mapping[str, Any] = field(default_factory=dict)
     cold: bool = False
     known_bug: str = ""
+    not_for: Mapping[str, str] = field(default_factory=dict)

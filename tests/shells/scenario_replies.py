@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import redis
 
-from clustercache.exceptions import PartialError
-from clustercache.testing import error, null, push, reply
+from clustercache.exceptions import PartialError, ReplyDecodeError, ReplyTooLargeError
+from clustercache.testing import error, null, push, raw, reply
 from tests.shells.scenario_model import A_KEY, B_KEY, SLOT, VALUE, Call, Cast, Scenario, get, put
 
 STORED = VALUE.encode()
@@ -37,6 +37,10 @@ def expect_one(commands):
 def sent_in_latin_1(cast: Cast):
     assert cast.seen(cast.a, "SET") == [[b"SET", A_KEY.encode(), b"\xf6"]]
 
+
+NOT_TEXT = STORED + b"\xff"
+LARGEST = ("max_reply_bytes",)
+TOO_LARGE = raw(b"$300000\r\n" + b"x" * 200_000)
 
 MANY = [f"key-{number}" for number in range(40)]
 
@@ -113,6 +117,47 @@ REPLIES = [
     Scenario(
         "a value given as bytearray is sent",
         [Call("set", (A_KEY, bytearray(b"x")), returns=True), get(returns=b"x")],
+    ),
+    *(
+        Scenario(
+            f"a reply that is not text is an error of {what} alone, which does not show it",
+            [
+                Call(method, args, raises=ReplyDecodeError, says=("decode_responses",)),
+                get(B_KEY, returns=None),
+                get(returns="text"),
+            ],
+            lambda cast, name=name, answer=answer: (
+                cast.a.on(name, answer),
+                cast.a.on("GET", b"text") if name != "GET" else cast.a.on("GET", [answer, b"text"]),
+            ),
+            options={"decode_responses": True},
+        )
+        for what, method, args, name, answer in (
+            ("its call", "get", (A_KEY,), "GET", NOT_TEXT),
+            ("its split call", "mget", ([A_KEY, B_KEY],), "MGET", [NOT_TEXT]),
+        )
+    ),
+    *(
+        Scenario(
+            f"a reply above max_reply_bytes ends {what}, and the connection that it came on",
+            [
+                Call(method, args, raises=ReplyTooLargeError, says=LARGEST, facts=facts),
+                Call("exists", (A_KEY,), returns=0),
+            ],
+            lambda cast, name=name: cast.a.on(name, TOO_LARGE),
+            options={"max_reply_bytes": 65536},
+        )
+        for what, method, args, name, facts in (
+            ("a READ that was certainly not applied", "get", (A_KEY,), "GET", {"applied": "no"}),
+            ("a split READ", "mget", ([A_KEY, B_KEY],), "MGET", {"applied": "no"}),
+            (
+                "an INCR that may have been",
+                "execute_command",
+                ("INCR", A_KEY),
+                "INCR",
+                {"applied": "maybe"},
+            ),
+        )
     ),
     # Split calls -----------------------------------------------------------------------------
     Scenario(

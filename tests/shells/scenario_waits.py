@@ -227,6 +227,18 @@ WAITS = [
         ),
         times("a", 0, "GET"),
     ),
+    *(
+        Scenario(
+            f"a node that refuses a new connection for a while is waited for ({text.split()[0]})",
+            [get(returns=None)],
+            lambda cast, text=text: (
+                cast.a.on("HELLO", [error(text), error(text), cast.a._default]),
+                cast.a.drop_connections(),
+            ),
+            times("a", 1, "GET"),
+        )
+        for text in ("LOADING the dataset is in memory soon", FULL)
+    ),
     Scenario(
         "a server that is no cluster is said to be none, with the reason",
         [get(raises=NoClusterError, says=("cluster support disabled",))],

@@ -27,8 +27,8 @@ KEY, OTHER = "bar", "foo"
 POLICIES = [(ReadFrom.PRIMARY, 0), (ReadFrom.PREFER_REPLICA, 1), (ReadFrom.PREFER_REPLICA, 0)]
 """With how many replicas: without any, reads take places at a gate."""
 _INTERRUPTIBLE = {"CALL", "CALL_FUNCTION_EX", "RESUME", "JUMP_BACKWARD"}
-STEP = 11
-"""Each eleventh place; the first is another one each time."""
+STEP = 23
+"""Every so many places; the first is another one each time."""
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*multi-threaded, use of fork:DeprecationWarning")
 
@@ -150,9 +150,9 @@ def test_a_signal_handler_anywhere_may_use_the_client(work, policy, replicas):
 
 @pytest.mark.timeout(240)
 def test_a_signal_handler_may_use_the_client_that_waits_for_a_suspected_node():
-    number, came = 0, True
+    number, came = -random.randrange(STEP), True
     while came:
-        number += 5
+        number += STEP
         with (
             FakeCluster(primaries=2) as fake,
             Cluster.from_url(fake.url, deadline=0.5, socket_timeout=0.05) as client,

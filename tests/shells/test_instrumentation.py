@@ -8,7 +8,6 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from clustercache import Cluster
 from clustercache.exceptions import ConfigurationError, CrossSlotError, DeadlineExceededError
 from clustercache.instrumentation import (
     CommandDone,
@@ -23,10 +22,12 @@ from clustercache.instrumentation import (
     TopologyChanged,
 )
 from clustercache.testing import FakeCluster, array, delay, error, silence, simple
+from tests.faces import Blocking
 from tests.shells.subscribers import Broker
 
 SECRET = "a-key-or-value-that-no-event-may-show"
 SLOT = 5061  # of "bar"
+BLOCKING = pytest.mark.parametrize("shell", [Blocking], indirect=True)
 
 
 @pytest.fixture
@@ -62,9 +63,9 @@ def heard():
 
 
 @pytest.fixture
-def client(fake, heard):
+def client(fake, heard, shell):
     options = {"socket_timeout": 0.1, "deadline": 3.0}
-    with Cluster.from_url(fake.url, hooks=[heard], **options) as made:
+    with shell.from_url(fake.url, hooks=[heard], **options) as made:
         made.set("bar", "1")
         made.set("foo", "1")
         heard.clear()
@@ -130,8 +131,8 @@ def test_a_pipelines_first_error_is_told_also_where_none_is_raised(fake, client,
     assert [event.error for event in heard] == ["ResponseError"]
 
 
-def test_str_in_another_codec_is_told_all_the_same(fake, heard):
-    with Cluster.from_url(fake.url, hooks=[heard], encoding="latin-1") as client:
+def test_str_in_another_codec_is_told_all_the_same(fake, heard, shell):
+    with shell.from_url(fake.url, hooks=[heard], encoding="latin-1") as client:
         client.set("bar", "\xe9")
     assert [event.command for event in heard.of(CommandDone)] == ["SET"]
 
@@ -196,12 +197,12 @@ def test_a_dead_node_is_suspected_and_replaced(fake, client, heard):
     assert (changed.shards, changed.provisional) == (2, False)
 
 
-def test_a_nodes_fate_is_logged_without_any_hook(fake, caplog):
+def test_a_nodes_fate_is_logged_without_any_hook(fake, caplog, shell):
     node = fake.owner("bar")
     options = {"socket_timeout": 0.1, "deadline": 0.3}
     with (
         caplog.at_level(logging.DEBUG, "clustercache"),
-        Cluster.from_url(fake.url, **options) as client,
+        shell.from_url(fake.url, **options) as client,
     ):
         client.set("bar", SECRET)
         node.pause()
@@ -213,10 +214,11 @@ def test_a_nodes_fate_is_logged_without_any_hook(fake, caplog):
     assert SECRET not in caplog.text
 
 
-def test_a_caller_that_waited_for_a_connection_is_told(fake, heard):
+def test_a_caller_that_waited_for_a_connection_is_told(fake, heard, shell):
     node = fake.owner("bar")
+    few = {"max_connections": 1, "max_in_flight": 1}
     with (
-        Cluster.from_url(fake.url, hooks=[heard], max_connections=1) as client,
+        shell.from_url(fake.url, hooks=[heard], **few) as client,
         ThreadPoolExecutor(2) as executor,
     ):
         client.set("bar", "1")
@@ -228,16 +230,17 @@ def test_a_caller_that_waited_for_a_connection_is_told(fake, heard):
     assert 0 < waited[0].seconds < 1
 
 
-def test_seeds_that_do_not_answer_are_told(fake, heard):
+def test_seeds_that_do_not_answer_are_told(fake, heard, shell):
     silent, other = fake.primaries
     silent.on("HELLO", silence())
     urls = [silent.url, other.url]
     options = {"hooks": [heard], "deadline": 2.0, "socket_connect_timeout": 0.2}
-    with Cluster.from_url(urls, **options) as client:
+    with shell.from_url(urls, **options) as client:
         client.ping(target_nodes=other.address)
     assert heard.of(RefreshDone)[0].failed == (silent.address,)
 
 
+@BLOCKING
 def test_a_gap_of_a_subscription_is_told_without_its_channel(fake, client, heard):
     broker = Broker(fake)
     with client.pubsub() as ps:
@@ -250,17 +253,18 @@ def test_a_gap_of_a_subscription_is_told_without_its_channel(fake, client, heard
     assert SECRET not in str(heard)
 
 
-def test_a_hook_that_fails_disturbs_no_call(fake, caplog):
+def test_a_hook_that_fails_disturbs_no_call(fake, caplog, shell):
     def broken(_):
         raise RuntimeError
 
-    with Cluster.from_url(fake.url, hooks=[broken]) as client:
+    with shell.from_url(fake.url, hooks=[broken]) as client:
         client.set("bar", "1")
         assert client.get("bar") == b"1"
     assert len([line for line in caplog.messages if "hook_failed" in line]) == 1
 
 
-def test_a_hook_may_use_the_client_and_holds_no_lock_meanwhile(fake):
+@BLOCKING
+def test_a_hook_may_use_the_client_and_holds_no_lock_meanwhile(fake, shell):
     told, ends = [], []
 
     def hook(event):
@@ -271,7 +275,7 @@ def test_a_hook_may_use_the_client_and_holds_no_lock_meanwhile(fake):
                 ends.append(executor.submit(client.get, "foo").result())
             client.get("bar")
 
-    with Cluster.from_url(fake.url, hooks=[hook], deadline=3.0) as client:
+    with shell.from_url(fake.url, hooks=[hook], deadline=3.0) as client:
         client.set("foo", "1")
         fake.move("bar", fake.owner("foo"))
         client.get("bar")
@@ -279,13 +283,13 @@ def test_a_hook_may_use_the_client_and_holds_no_lock_meanwhile(fake):
     assert Redirected in {type(event) for event in told}
 
 
-def test_without_hooks_nothing_is_put_around_a_call(fake):
-    with Cluster.from_url(fake.url) as client, client.pipeline() as pipe:
+def test_without_hooks_nothing_is_put_around_a_call(fake, shell):
+    with shell.from_url(fake.url) as client, client.pipeline() as pipe:
         assert "execute_command" not in vars(client)
         assert "execute" not in vars(pipe)
 
 
 @pytest.mark.parametrize("hooks", [print, [1], "x", None])
-def test_hooks_are_a_list_of_functions(hooks):
+def test_hooks_are_a_list_of_functions(hooks, shell):
     with pytest.raises(ConfigurationError, match="hooks must be a list"):
-        Cluster.from_url("redis://a", hooks=hooks)
+        shell.from_url("redis://a", hooks=hooks)

@@ -39,8 +39,8 @@ def fake():
 
 
 @pytest.fixture
-def client(fake):
-    with Cluster.from_url(fake.url, deadline=0.5, socket_timeout=0.2) as made:
+def client(fake, shell):
+    with shell.from_url(fake.url, deadline=0.5, socket_timeout=0.2) as made:
         made.mget("bar", "foo")
         yield made
 
@@ -97,9 +97,9 @@ def test_where_all_parts_failed_one_of_them_in_part_it_is_a_partial_error(fake, 
 
 
 @pytest.mark.parametrize("keys", [("bar",), ("bar", "foo")], ids=["direct", "split"])
-def test_a_reply_that_is_not_text_names_the_place_and_never_the_value(fake, keys):
+def test_a_reply_that_is_not_text_names_the_place_and_never_the_value(fake, keys, shell):
     node = fake.owner("bar")
-    with Cluster.from_url(fake.url, decode_responses=True) as decoding:
+    with shell.from_url(fake.url, decode_responses=True) as decoding:
         decoding.mset({"bar": SECRET.encode() + b"\xff", "foo": "1"})
         with pytest.raises(ReplyDecodeError) as caught:
             decoding.mget(*keys) if len(keys) > 1 else decoding.get(*keys)
@@ -110,9 +110,9 @@ def test_a_reply_that_is_not_text_names_the_place_and_never_the_value(fake, keys
 
 
 @pytest.mark.parametrize("keys", [("bar",), ("bar", "foo")], ids=["direct", "split"])
-def test_a_reply_that_is_too_large_is_not_read_and_its_connection_is_closed(fake, keys):
+def test_a_reply_that_is_too_large_is_not_read_and_its_connection_is_closed(fake, keys, shell):
     node = fake.owner("bar")
-    with Cluster.from_url(fake.url, max_reply_bytes=65536) as sparing:
+    with shell.from_url(fake.url, max_reply_bytes=65536) as sparing:
         sparing.mset({"bar": SECRET.encode().ljust(300_000), "foo": b"1" * 60_000})
         with pytest.raises(ReplyTooLargeError, match="max_reply_bytes") as caught:
             sparing.mget(*keys) if len(keys) > 1 else sparing.get(*keys)

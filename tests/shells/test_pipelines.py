@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -10,7 +11,6 @@ import redis
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from clustercache import Cluster
 from clustercache._core.slots import key_slot
 from clustercache._queue import WINDOW
 from clustercache.exceptions import (
@@ -32,8 +32,8 @@ def fake():
 
 
 @pytest.fixture
-def client(fake):
-    with Cluster.from_url(fake.url, deadline=5.0) as made:
+def client(fake, shell):
+    with shell.from_url(fake.url, deadline=5.0) as made:
         yield made
 
 
@@ -46,6 +46,7 @@ def test_the_first_error_is_raised_with_its_calls_number_once_all_were_sent(fake
 
 
 def test_a_wrong_call_is_refused_at_once_and_the_others_are_kept(client):
+    assert client.exists("bar") in {0, 1}, "how many shards there are is known"
     pipe = client.pipeline().set("bar", "1")
     for wrong, kind in [
         (lambda: pipe.set("foo", None), redis.DataError),
@@ -75,7 +76,7 @@ def test_an_executed_pipeline_is_empty_and_may_be_used_again(client):
 
 def test_a_pipeline_shows_no_arguments(client):
     pipe = client.pipeline().set("bar", SECRET)
-    assert repr(pipe) == "<Pipeline of 1 calls>"
+    assert re.fullmatch(r"<\w*Pipeline of 1 calls>", repr(pipe))
 
 
 def test_a_pipeline_longer_than_a_window_keeps_the_order(fake, client):
@@ -107,9 +108,9 @@ def test_results_are_those_of_the_methods(client):
     assert pipe.execute() == [1, {b"a": b"1"}, 0, True, [b"1", b"2"], 3]
 
 
-def test_decoding_and_encodings_hold_in_pipelines(fake):
+def test_decoding_and_encodings_hold_in_pipelines(fake, shell):
     options = {"decode_responses": True, "encoding": "latin-1"}
-    with Cluster.from_url(fake.url, **options) as client:
+    with shell.from_url(fake.url, **options) as client:
         pipe = client.pipeline().set("k\xe9", "\xe9").get("k\xe9").delete("k\xe9")
         assert pipe.execute() == [True, "\xe9", 1]
         with client.pipeline(transaction=True) as tx:

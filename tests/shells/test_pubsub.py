@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import gc
 import inspect
-import multiprocessing
-import threading
 from concurrent.futures import ThreadPoolExecutor
 from time import monotonic
 
 import pytest
 import redis
-from redis.exceptions import PubSubError
 
 from clustercache import Cluster
 from clustercache._sync.pubsub import PubSub
@@ -32,8 +29,8 @@ def broker(fake):
 
 
 @pytest.fixture
-def client(fake):
-    with Cluster.from_url(fake.url, socket_timeout=0.3, deadline=5.0) as made:
+def client(connect, fake):
+    with connect(fake.url, socket_timeout=0.3, deadline=5.0) as made:
         yield made
 
 
@@ -41,8 +38,8 @@ def client(fake):
 
 
 @pytest.mark.parametrize("protocol", [2, 3, None])
-def test_messages_are_the_same_on_either_protocol(fake, broker, protocol):
-    with Cluster.from_url(fake.url, protocol=protocol) as client, client.pubsub() as ps:
+def test_messages_are_the_same_on_either_protocol(connect, fake, broker, protocol):
+    with connect(fake.url, protocol=protocol) as client, client.pubsub() as ps:
         ps.subscribe("a")
         ps.psubscribe("a*")
         ps.ssubscribe("foo")
@@ -75,16 +72,16 @@ def test_messages_are_the_same_on_either_protocol(fake, broker, protocol):
         assert not ps.subscribed
 
 
-def test_strings_are_decoded_where_the_client_decodes(fake, broker):
-    with Cluster.from_url(fake.url, decode_responses=True) as client, client.pubsub() as ps:
+def test_strings_are_decoded_where_the_client_decodes(connect, fake, broker):
+    with connect(fake.url, decode_responses=True) as client, client.pubsub() as ps:
         ps.psubscribe("ä*")
         broker.send("p", "ä*".encode(), "äb".encode(), b"1")
         assert messages(ps, 2)[1] == message("pmessage", "ä*", "äb", "1")
         assert ps.patterns == {"ä*": None}
 
 
-def test_a_message_that_is_no_text_is_told_without_its_bytes(fake, broker):
-    with Cluster.from_url(fake.url, decode_responses=True) as client, client.pubsub() as ps:
+def test_a_message_that_is_no_text_is_told_without_its_bytes(connect, fake, broker):
+    with connect(fake.url, decode_responses=True) as client, client.pubsub() as ps:
         ps.subscribe("a")
         broker.send("", b"a", b"secret\xff")
         broker.send("", b"a", b"text")
@@ -186,61 +183,6 @@ def test_one_thread_subscribes_while_another_listens(client, broker):
         assert found[-1]["type"] in {"unsubscribe", "sunsubscribe"}
 
 
-def test_a_thread_handles_messages_until_it_is_stopped(client, broker, fake):
-    seen = []
-    came = threading.Event()
-
-    def handler(one):
-        seen.append(one)
-        came.set()
-
-    ps = client.pubsub()
-    ps.subscribe(a=handler)
-    thread = ps.run_in_thread(daemon=True)
-    broker.send("", b"a", b"1")
-    assert came.wait(5)
-    thread.stop()
-    thread.join(5)
-    assert not thread.is_alive()
-    assert not ps.subscribed
-    assert [one["data"] for one in seen] == [b"1"]
-
-
-def test_a_thread_hands_exceptions_over(client, broker):
-    raised = []
-
-    def handler(_):
-        raise ValueError
-
-    def failed(error, pubsub, thread):
-        raised.append((type(error), pubsub))
-        thread.stop()
-
-    ps = client.pubsub()
-    ps.subscribe(a=handler)
-    thread = ps.run_in_thread(exception_handler=failed)
-    broker.send("", b"a", b"1")
-    thread.join(5)
-    assert raised == [(ValueError, ps)]
-
-
-def test_a_thread_ends_with_its_client(fake, broker):
-    client = Cluster.from_url(fake.url)
-    ps = client.pubsub()
-    ps.subscribe(a=print)
-    thread = ps.run_in_thread()
-    client.close()
-    thread.join(5)
-    assert not thread.is_alive()
-
-
-def test_a_thread_needs_a_handler_for_each_subscription(client, broker):
-    with client.pubsub() as ps:
-        ps.subscribe("a")
-        with pytest.raises(PubSubError):
-            ps.run_in_thread()
-
-
 def open_subscribers(fake):
     """The connections that are used for subscriptions."""
     used = {
@@ -281,8 +223,8 @@ def test_connections_that_nothing_is_subscribed_on_any_more_are_closed(client, b
         fake.nodes[0].wait_for(lambda: len(open_subscribers(fake)) == 1)
 
 
-def test_a_closed_client_closes_its_subscriptions(fake, broker):
-    client = Cluster.from_url(fake.url)
+def test_a_closed_client_closes_its_subscriptions(connect, fake, broker):
+    client = connect(fake.url)
     with client.pubsub() as ps, ThreadPoolExecutor(1) as executor:
         ps.ssubscribe("foo", "bar")
         listening = executor.submit(list, ps.listen())
@@ -294,48 +236,14 @@ def test_a_closed_client_closes_its_subscriptions(fake, broker):
             ps.subscribe("a")
 
 
-def test_a_closed_client_leaves_no_connection_that_nobody_listens_on(fake, broker):
-    client = Cluster.from_url(fake.url)
+def test_a_closed_client_leaves_no_connection_that_nobody_listens_on(connect, fake, broker):
+    client = connect(fake.url)
     ps = client.pubsub()
     ps.ssubscribe("foo", "bar")
     client.close()
     await_none(fake)
     with pytest.raises(ClosedError):
         list(ps)
-
-
-def test_a_child_uses_none_of_its_parents_sockets(client, broker, fake):
-    def child(done):
-        assert [one["data"] for one in messages(ps, 2)] == ["process forked", "subscribed again"]
-        done.send("ready")
-        done.send(messages(ps, 1)[0]["data"])
-        done.recv()
-
-    with client.pubsub() as ps:
-        ps.ssubscribe("foo")
-        assert types(ps, 1) == ["ssubscribe"]
-        node = fake.owner("foo")
-        (mine,) = broker.held[node, "s", b"foo"]
-        before = len(mine.chunks)
-        here, there = multiprocessing.Pipe()
-        process = multiprocessing.get_context("fork").Process(target=child, args=(there,))
-        process.start()
-        assert here.poll(10)
-        assert here.recv() == "ready"
-        assert len(mine.chunks) == before
-        broker.send("s", b"foo", b"both")
-        assert here.poll(10)
-        assert here.recv() == b"both"
-        assert messages(ps, 1)[0]["data"] == b"both"
-        assert not mine.closed
-        ps.close()
-        node.wait_for(lambda: mine.closed)  # so the child has let go of its copy
-        here.send("end")
-        process.join(10)
-        assert process.exitcode == 0
-        process.close()
-        here.close()
-        there.close()
 
 
 # ------------------------------------------------------------------------------------------ parity

@@ -7,7 +7,6 @@ import dataclasses
 import pytest
 import redis
 
-from clustercache import Cluster
 from clustercache.exceptions import OutcomeUnknownError
 from clustercache.testing import (
     FakeCluster,
@@ -17,6 +16,7 @@ from clustercache.testing import (
     null,
     simple,
 )
+from tests.faces import Blocking
 
 KEY = "bar"
 SOURCE = "return redis.call('INCR', KEYS[1])"
@@ -36,8 +36,8 @@ def owner(fake):
 
 
 @pytest.fixture
-def client(fake):
-    with Cluster.from_url(fake.url, deadline=3.0) as made:
+def client(fake, shell):
+    with shell.from_url(fake.url, deadline=3.0) as made:
         yield made
 
 
@@ -82,6 +82,7 @@ def test_a_pipeline_sends_the_source(client, owner):
         assert pipe.execute() == [1]
 
 
+@pytest.mark.parametrize("shell", [Blocking], indirect=True)
 def test_durable_writes_can_be_scripts(client, owner):
     owner.on("EVALSHA", [close_before_reply(), integer(1)])
     owner.on("WAIT", integer(1))

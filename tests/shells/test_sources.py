@@ -70,34 +70,36 @@ def nodes():
 # Servers alone, and replicas ---------------------------------------------------------------------
 
 
-def test_keys_of_any_slots_go_out_whole_before_the_topology_is_known(nodes):
+def test_keys_of_any_slots_go_out_whole_before_the_topology_is_known(connect, nodes):
     node = primary(nodes[0]).on("MGET", [[b"1", b"2"]]).on("RENAME", simple("OK"))
-    with Cluster.from_url(node.url) as client:
+    with connect(node.url) as client:
         assert client.mget("foo", "bar") == [b"1", b"2"]
     with Cluster.from_url(node.url) as client, client.pipeline() as pipe:
         assert pipe.rename("foo", "bar").mget("foo", "bar").execute() == [True, [b"1", b"2"]]
     assert [command[1:] for command in node.received("MGET")] == [[b"foo", b"bar"]] * 2
 
 
-def test_a_user_who_may_ask_nothing_learns_from_hello_that_it_is_no_cluster(nodes):
+def test_a_user_who_may_ask_nothing_learns_from_hello_that_it_is_no_cluster(connect, nodes):
     node = primary(nodes[0]).on("CLUSTER SLOTS", DENIED).on("ROLE", DENIED)
-    with Cluster.from_url(node.url) as client:
+    with connect(node.url) as client:
         assert client.set("k", "v")
 
 
-def test_a_member_of_a_cluster_that_denies_its_slots_is_not_taken_for_a_standalone_server(nodes):
+def test_a_member_of_a_cluster_that_denies_its_slots_is_not_taken_for_a_standalone_server(
+    connect, nodes
+):
     node = primary(nodes[0]).on("CLUSTER SLOTS", DENIED)
     node.mode = "cluster"
-    with Cluster.from_url(node.url) as client, pytest.raises(redis.exceptions.NoPermissionError):
+    with connect(node.url) as client, pytest.raises(redis.exceptions.NoPermissionError):
         client.set("k", "v")
     assert not node.received("SET")
 
 
-def test_a_write_that_a_demoted_primary_refuses_goes_to_its_primary(nodes):
+def test_a_write_that_a_demoted_primary_refuses_goes_to_its_primary(connect, nodes):
     old, new, _ = nodes
     primary(old, new)
     replica_of(new, old)
-    with Cluster.from_url(old.url) as client:
+    with connect(old.url) as client:
         client.set("k", "v")
         replica_of(old, new)
         primary(new, old)
@@ -105,11 +107,11 @@ def test_a_write_that_a_demoted_primary_refuses_goes_to_its_primary(nodes):
     assert len(new.received("SET")) == 1
 
 
-def test_a_silent_primary_is_replaced_by_the_replica_that_calls_itself_one(nodes):
+def test_a_silent_primary_is_replaced_by_the_replica_that_calls_itself_one(connect, nodes):
     old, new, _ = nodes
     primary(old, new)
     replica_of(new, old)
-    with Cluster.from_url(old.url, socket_timeout=0.1, deadline=5.0) as client:
+    with connect(old.url, socket_timeout=0.1, deadline=5.0) as client:
         client.set("k", "v")
         old.pause()
         primary(new)
@@ -118,11 +120,11 @@ def test_a_silent_primary_is_replaced_by_the_replica_that_calls_itself_one(nodes
         old.resume()
 
 
-def test_a_promoted_node_that_only_the_replicas_know_is_found(nodes):
+def test_a_promoted_node_that_only_the_replicas_know_is_found(connect, nodes):
     old, other, new = nodes
     primary(old, other)
     replica_of(other, old)
-    with Cluster.from_url(old.url, socket_timeout=0.1, deadline=5.0) as client:
+    with connect(old.url, socket_timeout=0.1, deadline=5.0) as client:
         client.set("k", "v")
         primary(new, other)
         replica_of(other, new)
@@ -132,32 +134,32 @@ def test_a_promoted_node_that_only_the_replicas_know_is_found(nodes):
         old.resume()
 
 
-def test_replicas_without_a_primary_are_asked_until_the_deadline(nodes):
+def test_replicas_without_a_primary_are_asked_until_the_deadline(connect, nodes):
     one, gone, _ = nodes
     replica_of(one, gone)
     gone.stop_accepting()
     began = time.monotonic()
     with (
-        Cluster.from_url(one.url, deadline=0.4) as client,
+        connect(one.url, deadline=0.4) as client,
         pytest.raises(NoClusterError, match=gone.address),
     ):
         client.set("k", "v")
     assert time.monotonic() - began < 1.5
 
 
-def test_a_refused_database_is_named_and_ends_the_call_at_once(nodes):
+def test_a_refused_database_is_named_and_ends_the_call_at_once(connect, nodes):
     node = primary(nodes[0]).on("SELECT", error("ERR DB index is out of range"))
     with (
-        Cluster.from_url(f"{node.url}/7", deadline=5.0) as client,
+        connect(f"{node.url}/7", deadline=5.0) as client,
         pytest.raises(ConfigurationError, match="no database 7"),
     ):
         client.set("k", "v")
 
 
-def test_a_sentinel_given_as_a_server_says_how_its_url_is_written(nodes):
+def test_a_sentinel_given_as_a_server_says_how_its_url_is_written(connect, nodes):
     node = nodes[0].on("ROLE", [["sentinel", [SERVICE]]])
     with (
-        Cluster.from_url(node.url) as client,
+        connect(node.url) as client,
         pytest.raises(NoClusterError, match=r"redis\+sentinel://"),
     ):
         client.set("k", "v")
@@ -166,11 +168,11 @@ def test_a_sentinel_given_as_a_server_says_how_its_url_is_written(nodes):
 # Sentinels ---------------------------------------------------------------------------------------
 
 
-def test_a_primary_that_sentinels_name_is_believed_once_it_says_so_itself(nodes):
+def test_a_primary_that_sentinels_name_is_believed_once_it_says_so_itself(connect, nodes):
     old, new, sentinel = nodes
     replica_of(new, old)
     watches(sentinel, new, 1)
-    with Cluster.from_url(sentinel_url(sentinel), deadline=5.0) as client:
+    with connect(sentinel_url(sentinel), deadline=5.0) as client:
         call = threading.Thread(target=client.set, args=("k", "v"))
         call.start()
         new.wait_for(lambda: len(new.received("ROLE")) >= 2)
@@ -180,32 +182,32 @@ def test_a_primary_that_sentinels_name_is_believed_once_it_says_so_itself(nodes)
         assert new.received("SET")
 
 
-def test_the_error_says_why_the_named_primary_is_not_believed(nodes):
+def test_the_error_says_why_the_named_primary_is_not_believed(connect, nodes):
     old, new, sentinel = nodes
     replica_of(new, old)
     watches(sentinel, new)
     with (
-        Cluster.from_url(sentinel_url(sentinel), deadline=0.3) as client,
+        connect(sentinel_url(sentinel), deadline=0.3) as client,
         pytest.raises(NoClusterError, match="not a primary yet"),
     ):
         client.set("k", "v")
 
 
-def test_a_dead_sentinel_does_not_keep_the_others_from_being_asked(nodes):
+def test_a_dead_sentinel_does_not_keep_the_others_from_being_asked(connect, nodes):
     node, dead, sentinel = nodes
     primary(node)
     watches(sentinel, node)
     dead.stop_accepting()
-    with Cluster.from_url(sentinel_url(dead, sentinel)) as client:
+    with connect(sentinel_url(dead, sentinel)) as client:
         assert client.set("k", "v")
 
 
-def test_an_announced_switch_is_followed_by_a_client_that_does_nothing(nodes):
+def test_an_announced_switch_is_followed_by_a_client_that_does_nothing(connect, nodes):
     old, new, sentinel = nodes
     primary(old, new)
     replica_of(new, old)
     watches(sentinel, old, 0, new)
-    with Cluster.from_url(sentinel_url(sentinel)) as client:
+    with connect(sentinel_url(sentinel)) as client:
         client.set("k", "v")
         sentinel.wait_for(lambda: len(sentinel.received("SUBSCRIBE")) == 5)
         ear = next(one for one in sentinel.connections if one.id == _subscriber(sentinel))

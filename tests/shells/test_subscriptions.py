@@ -9,10 +9,8 @@ from time import monotonic
 import pytest
 from redis.exceptions import AuthenticationError, NoPermissionError
 
-from clustercache import Cluster
-from clustercache._core.session import Session
+from clustercache import _subscriber
 from clustercache._core.slots import key_slot
-from clustercache._sync import subscriber
 from clustercache.exceptions import InvalidArgumentError, NoClusterError
 from clustercache.testing import FakeCluster, error, raw, silence
 from tests.shells.subscribers import Broker, drain, message, messages, types
@@ -32,8 +30,8 @@ def broker(fake):
 
 
 @pytest.fixture
-def client(fake):
-    with Cluster.from_url(fake.url, socket_timeout=0.3, deadline=5.0) as made:
+def client(connect, fake):
+    with connect(fake.url, socket_timeout=0.3, deadline=5.0) as made:
         yield made
 
 
@@ -171,8 +169,8 @@ def test_the_silence_of_one_node_does_not_hold_up_the_others(client, broker, fak
         drain(ps, lambda: broker.nodes_with("s", b"bar"))
 
 
-def test_a_node_that_is_not_there_is_gone_round(broker, fake):
-    with Cluster.from_url(fake.urls, deadline=5.0) as client:
+def test_a_node_that_is_not_there_is_gone_round(connect, broker, fake):
+    with connect(fake.urls, deadline=5.0) as client:
         client.get("foo")
         for node in fake.primaries[:1]:
             node.stop_accepting()
@@ -193,12 +191,12 @@ def test_a_node_that_is_not_there_is_suspected(client, broker, fake):
         drain(ps, lambda: broker.nodes_with("s", b"foo"))
 
 
-def test_a_promotion_is_followed(broker):
+def test_a_promotion_is_followed(connect, broker):
     with FakeCluster(primaries=2, replicas=1) as fake:
         broker = Broker(fake)
         primary = fake.owner("foo")
         (replica,) = primary.replicas
-        with Cluster.from_url(fake.urls, deadline=5.0) as client, client.pubsub() as ps:
+        with connect(fake.urls, deadline=5.0) as client, client.pubsub() as ps:
             ps.ssubscribe("foo")
             ps.keyspace()
             fake.fail(primary)
@@ -207,13 +205,13 @@ def test_a_promotion_is_followed(broker):
             drain(ps, lambda: replica in broker.nodes_with("p", b"__keyspace@0__:*"))
 
 
-def test_a_new_primary_is_found_while_nobody_says_anything(monkeypatch):
-    monkeypatch.setattr(subscriber, "LOOK_ROUND", 0.2)
+def test_a_new_primary_is_found_while_nobody_says_anything(connect, monkeypatch):
+    monkeypatch.setattr(_subscriber, "LOOK_ROUND", 0.2)
     with FakeCluster(primaries=3) as fake:
         broker = Broker(fake)
         one, _, new = fake.primaries
         fake.move(new.slots, one)
-        with Cluster.from_url(fake.url) as client, client.pubsub() as ps:
+        with connect(fake.url) as client, client.pubsub() as ps:
             ps.keyspace()
             assert types(ps, 1) == ["psubscribe"]
             fake.move("foo", new)
@@ -257,8 +255,8 @@ def test_a_node_that_is_full_is_asked_again(client, broker, fake):
         assert types(ps, 1) == ["ssubscribe"]
 
 
-def test_no_cluster_is_told():
-    with Cluster.from_url("redis://127.0.0.1:1", deadline=0.2) as client, client.pubsub() as ps:
+def test_no_cluster_is_told(connect):
+    with connect("redis://127.0.0.1:1", deadline=0.2) as client, client.pubsub() as ps:
         with pytest.raises(NoClusterError):
             ps.subscribe("a")
         assert not ps.subscribed
@@ -320,8 +318,8 @@ def test_gaps_have_a_handler_where_one_is_given(client, broker, fake):
         assert [one["data"] for one in seen] == ["connection lost", "subscribed again"]
 
 
-def test_a_handshake_without_an_answer_is_given_up(broker, fake):
-    with Cluster.from_url(fake.urls, socket_connect_timeout=0.2, socket_timeout=0.3) as client:
+def test_a_handshake_without_an_answer_is_given_up(connect, broker, fake):
+    with connect(fake.urls, socket_connect_timeout=0.2, socket_timeout=0.3) as client:
         client.get("foo")
         node = fake.owner("foo")
         node.on("HELLO", silence())
@@ -330,20 +328,3 @@ def test_a_handshake_without_an_answer_is_given_up(broker, fake):
             assert len(node.received("HELLO")) >= 2
             node.off("HELLO")
             assert types(ps, 1) == ["ssubscribe"]
-
-
-def test_an_interrupt_closes_the_connection_and_nothing_goes_silent(client, broker, monkeypatch):
-    def interrupted(*_):
-        raise KeyboardInterrupt
-
-    with client.pubsub() as ps:
-        ps.ssubscribe("foo")
-        assert types(ps, 1) == ["ssubscribe"]
-        broker.send("s", b"foo", b"1")
-        with monkeypatch.context() as patch:
-            patch.setattr(Session, "take", interrupted)
-            with pytest.raises(KeyboardInterrupt):
-                messages(ps, 1)
-        assert types(ps, 2) == ["gap", "gap"]
-        broker.send("s", b"foo", b"2")
-        assert messages(ps, 1)[0]["data"] == b"2"
