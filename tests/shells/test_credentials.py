@@ -177,7 +177,7 @@ def test_a_caller_renews_its_own_connection_and_waits_for_no_other(fake, provide
         node.wait_for(lambda: len(logins(node)) == others + 1)
 
 
-@needs_pipelines
+@sync_only
 def test_connections_to_replicas_and_blocking_ones_are_renewed_too(provider):
     with FakeCluster(primaries=1, replicas=1) as fake:
         options = {"credential_provider": provider, "read_from": ReadFrom.PREFER_REPLICA}
