@@ -22,6 +22,14 @@ PATIENCE = 60.0
 """Seconds that a call may take at the most."""
 
 
+async def until(condition, seconds=5.0):
+    """Let the loop go on until a condition holds."""
+    limit = monotonic() + seconds
+    while not condition():
+        assert monotonic() < limit, "the condition did not come true"
+        await asyncio.sleep(0.001)
+
+
 class Portal:
     """A loop in a thread."""
 

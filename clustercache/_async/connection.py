@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 import os
 from contextlib import suppress
+from functools import partial
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +16,7 @@ from clustercache._async.credentials import credentials_of
 from clustercache._async.dial import dial
 from clustercache._async.foreign import unwatch
 from clustercache._async.outbox import NOT_NOW, Outbox
+from clustercache._async.patience import Alarm, within
 from clustercache._async.slots import Place, Replies, settle, settle_unsent
 from clustercache._async.watch import Watch
 from clustercache._core import wire
@@ -117,21 +119,32 @@ class Connection(Outbox):
         limit = config.socket_connect_timeout if seconds is None else seconds
         began = monotonic()
         login = await credentials_of(config, limit)
-        sock = await dial(address, config, tls, loop, max(began + limit - monotonic(), 0.001))
-        connection = cls(known_as or address, config, sock, loop, owner)
+        if config.credential_provider is not None:
+            limit = max(began + limit - monotonic(), 0.001)
+        steps = handshake_steps(config, readonly=readonly, credentials=login)
         try:
-            steps = handshake_steps(config, readonly=readonly, credentials=login)
-            left = max(began + limit - monotonic(), 0.001)
-            replies = await connection.call(*(command for command, _ in steps), seconds=left)
+            async with within(limit):
+                sock = await dial(address, config, tls, loop, limit)
+                connection = cls(known_as or address, config, sock, loop, owner)
+                await connection._shake_hands(steps, limit)
+                return connection
+        except TimeoutError:
+            msg = "no answer in time"
+            raise NotSent(msg, silent=True) from None
+
+    async def _shake_hands(
+        self, steps: Sequence[tuple[tuple[Any, ...], bool]], seconds: float
+    ) -> None:
+        try:
+            replies = await self.call(*(command for command, _ in steps), seconds=seconds)
             _check(steps, replies)
         except BaseException as error:
-            connection.close()
+            self.close()
             # A server tells only now that it does not trust the client's certificate.
             refusal = untrusted(error)
             if refusal is None:
                 raise
             raise Refused(refusal) from error
-        return connection
 
     # Receiving --------------------------------------------------------------------------------
 
@@ -303,7 +316,7 @@ class Connection(Outbox):
             NotSent: No reply came; the connection is closed.
         """
         place = self.send_many([wire.pack(command) for command in commands])
-        timer = self._loop.call_later(seconds, self.expire, place)
+        timer = Alarm(self._loop, seconds, partial(self.expire, place))
         try:
             replies = await place
         finally:

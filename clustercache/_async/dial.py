@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import socket
 import ssl
@@ -11,10 +10,13 @@ from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 from clustercache._async.foreign import unwatch
+from clustercache._async.patience import within
 from clustercache._events import NotSent, Refused
 from clustercache._trust import untrusted
 
 if TYPE_CHECKING:
+    import asyncio
+
     from clustercache._core.address import Address
     from clustercache.config import ClusterConfig
 
@@ -42,8 +44,8 @@ async def dial(
         Refused: One side does not trust the other's certificate.
     """
     try:
-        async with asyncio.timeout(seconds):
-            sock = await _connected(address, loop, monotonic() + seconds)
+        async with within(seconds):
+            sock = await _connected(address, loop, seconds)
             try:
                 _tune(sock, keepalive=config.socket_keepalive)
                 if tls is None:
@@ -63,16 +65,19 @@ async def dial(
 
 
 async def _connected(
-    address: Address, loop: asyncio.AbstractEventLoop, deadline: float
+    address: Address, loop: asyncio.AbstractEventLoop, seconds: float
 ) -> socket.socket:
+    deadline = monotonic() + seconds
     places = await _places(address, loop)
     last: OSError = TimeoutError("timed out")
     for number, (family, kind, protocol, _, where) in enumerate(places):
-        left = (deadline - monotonic()) / (len(places) - number)
+        rest = len(places) - number
+        # The last one has all the time that the whole has, which may be given some back.
+        left = seconds if rest == 1 else (deadline - monotonic()) / rest
         sock = socket.socket(family, kind, protocol)
         try:
             sock.settimeout(0.0)
-            async with asyncio.timeout(max(left, 0.001)):
+            async with within(max(left, 0.001)):
                 await _connect(sock, where, loop)
         except OSError as error:
             sock.close()

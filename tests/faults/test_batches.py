@@ -14,6 +14,7 @@ from tests.clusters import need_server
 from tests.faults import test_moving_slots as moves
 from tests.faults import test_primary as primary
 from tests.faults.batch_workers import each_kind
+from tests.faults.moves import at_once, key_by_key
 
 pytestmark = pytest.mark.faults
 ROOT = Path(__file__).parents[2]
@@ -28,12 +29,12 @@ def test_batches_survive_a_primary_that_is_hit(fault: str, report: Any) -> None:
 @pytest.mark.parametrize("server", ["valkey", "redis-7.0"])
 def test_batches_survive_slots_that_move_key_by_key(server: str, report: Any) -> None:
     with LocalCluster(server=need_server(server).path) as lc:
-        moves.drill(lc, moves.key_by_key, 1, report, make=each_kind)
+        moves.drill(lc, key_by_key, 1, report, make=each_kind)
 
 
 def test_batches_survive_slots_that_move_at_once(report: Any) -> None:
     with LocalCluster(server=need_server("valkey").path) as lc:
-        moves.drill(lc, moves.at_once, 2, report, make=each_kind)
+        moves.drill(lc, at_once, 2, report, make=each_kind)
 
 
 LONG_PIPELINE = """

@@ -24,7 +24,7 @@ from clustercache._core.slots import key_slot
 from clustercache._sync.pool import Pool
 from clustercache.admin.link import parse_info
 from clustercache.exceptions import DeadlineExceededError
-from tests.faults.load import tags_of
+from tests.faults.calls import tags_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -13,7 +13,7 @@ import pytest
 from clustercache import Cluster
 from clustercache.exceptions import ClosedError, OutcomeUnknownError
 from clustercache.localcluster import LocalCluster
-from tests.faults.load import tags_of
+from tests.faults.calls import tags_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable

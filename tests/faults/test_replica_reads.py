@@ -11,7 +11,9 @@ import pytest
 
 from clustercache import Cluster, ReadFrom
 from clustercache.localcluster import LocalCluster
-from tests.faults.load import BEFORE, Load, Worker, slowest, tags_of
+from tests.faults.calls import BEFORE, Step, tags_of
+from tests.faults.checks import slowest
+from tests.faults.load import Load, Worker
 
 if TYPE_CHECKING:
     from clustercache.localcluster import Node
@@ -37,17 +39,24 @@ class Reader(Worker):
         super().__init__(*args, **options)
         self._names = [self._key(f"value{number}") for number in range(4)]
         self._values = [f"{name}!".encode() for name in self._names]
-        self._steps = [("READ", self._one), ("READ", self._one), ("READ", self._several)]
+        one = Step("READ", self._one, self._is_first_value)
+        self._steps = [one, one, Step("READ", self._several, self._are_values)]
 
     def fill(self) -> None:
         """Write what will be read."""
         self.client.mset(dict(zip(self._names, self._values, strict=True)))
 
-    def _one(self, _: str) -> None:
-        assert self.client.get(self._names[0]) == self._values[0]
+    def _one(self, _: str) -> Any:
+        return self.client.get(self._names[0])
 
-    def _several(self, _: str) -> None:
-        assert self.client.mget(self._names) == self._values
+    def _is_first_value(self, reply: Any, _: str) -> None:
+        assert reply == self._values[0]
+
+    def _several(self, _: str) -> Any:
+        return self.client.mget(self._names)
+
+    def _are_values(self, reply: Any, _: str) -> None:
+        assert reply == self._values
 
 
 def hit(lc: LocalCluster, node: Node, fault: str, load: Load) -> tuple[float, float]:

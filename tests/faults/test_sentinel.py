@@ -9,8 +9,9 @@ import pytest
 
 from clustercache import Cluster
 from clustercache.localcluster import LocalCluster
-from tests.faults import load as loads
-from tests.faults.load import Load
+from tests.faults.calls import await_calls
+from tests.faults.checks import check_errors, slowest
+from tests.faults.load import Load, check_applied
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -32,17 +33,17 @@ def drill(lc: LocalReplication, strike: Callable[[], Any], report: Any) -> None:
             load.warm_up()
             strike()
             after = monotonic()
-            loads.await_calls(load.workers, 20)
+            await_calls(load.workers, 20)
             load.run_for(AFTER)
             return after, monotonic()
 
         struck, _ = load.during(act)
-        unknown = loads.check_errors(load, lambda call: call.start < struck + 0.1)
+        unknown = check_errors(load, lambda call: call.start < struck + 0.1)
         assert len(unknown) <= len(TAGS), "more than one outstanding reply per thread"
         report("calls", sum(len(worker.calls) for worker in load.workers))
         report("unknown_outcomes", len(unknown))
-        report("absent", loads.check_applied(load))
-        report("slowest", loads.slowest(load.workers, 0.0, monotonic()))
+        report("absent", check_applied(load))
+        report("slowest", slowest(load.workers, 0.0, monotonic()))
         (primary,) = (node for node in lc.nodes if node.role == "primary")
         assert client.stats()["nodes"][str(primary.address)]["in_flight"] == 0
 

@@ -11,7 +11,7 @@ import pytest
 from clustercache import Cluster
 from clustercache.exceptions import ShardUnavailableError
 from clustercache.localcluster import LocalCluster
-from tests.faults.load import tags_of
+from tests.faults.calls import tags_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -15,8 +15,8 @@ from clustercache._core.slots import key_slot
 from clustercache.exceptions import OutcomeUnknownError
 from clustercache.localcluster import LocalCluster
 from tests.clusters import need_server
-from tests.faults.load import tags_of
-from tests.faults.test_primary import PROMOTED, promoted_at
+from tests.faults.calls import tags_of
+from tests.faults.strikes import PROMOTED, promoted_at
 from tests.portal import Portal
 
 if TYPE_CHECKING:
@@ -141,7 +141,6 @@ def client_of(shell: str, url: str) -> Iterator[Any]:
         ("blocking", "stop", "valkey"),
         ("blocking", "kill", "redis-7.0"),
         ("asyncio", "kill", "valkey"),
-        ("asyncio", "stop", "redis-7.0"),
     ],
 )
 def test_subscribers_hear_again_after_a_promotion(

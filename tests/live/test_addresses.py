@@ -101,11 +101,11 @@ def test_announced_ports_that_lead_nowhere_are_remapped():
             assert set(asked) == found, "it is asked of what the cluster tells, never of a seed"
 
 
-@pytest.mark.parametrize("server", ["valkey", "redis-7.0"])
-def test_announced_hosts_are_remapped_through_a_failover(server):
-    need_server(server)
+def test_announced_hosts_are_remapped_through_a_failover():
     config = {"bind": "127.0.0.1 127.0.0.5"}
-    with LocalCluster(3, 1, server=server, node_timeout=1.0, config=config) as made:
+    with LocalCluster(
+        3, 1, server=need_server("valkey").path, node_timeout=1.0, config=config
+    ) as made:
         announce(
             made,
             lambda node: ("127.0.0.5", node.port),
@@ -153,11 +153,11 @@ def test_a_node_without_the_hostname_that_it_should_have_is_reached_by_its_ip(se
             }
 
 
-@pytest.mark.parametrize("server", ["valkey", "redis-7.0"])
-def test_an_unknown_endpoint_is_the_host_that_was_asked(server):
-    need_server(server)
+def test_an_unknown_endpoint_is_the_host_that_was_asked():
     config = {"cluster-preferred-endpoint-type": "unknown-endpoint"}
-    with LocalCluster(3, 1, server=server, node_timeout=1.0, config=config) as made:
+    with LocalCluster(
+        3, 1, server=need_server("valkey").path, node_timeout=1.0, config=config
+    ) as made:
         announce(made, lambda node: (None, node.port))
         urls = [f"redis://localhost:{node.port}" for node in made.nodes]
         with Cluster.from_url(urls) as client:
@@ -172,7 +172,7 @@ def has_ipv6():
 
 
 @pytest.mark.skipif(not has_ipv6(), reason="this machine has no ::1")
-@pytest.mark.parametrize("server", ["valkey", "redis-7.0", "redis-6.2"])
+@pytest.mark.parametrize("server", ["valkey", "redis-6.2"])
 def test_a_cluster_on_ipv6(server):
     need_server(server)
     config = {"bind": "127.0.0.1 ::1"}

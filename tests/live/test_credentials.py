@@ -14,7 +14,8 @@ from clustercache import Cluster
 from clustercache.localcluster import LocalCluster
 from tests.asyncs import needs_pipelines, shell, sync_only  # noqa: F401 - for both clients
 from tests.clusters import need_server
-from tests.faults.load import Load, await_calls, tags_of
+from tests.faults.calls import await_calls, tags_of
+from tests.faults.load import Load
 
 pytestmark = pytest.mark.live
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "security.md"

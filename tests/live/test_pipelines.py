@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 import redis
@@ -85,6 +88,51 @@ def test_an_error_among_the_executed_names_its_call_and_leaves_the_others(cluste
         with pytest.raises(redis.ResponseError, match=r"Command # 2 \(SET\) of pipeline"):
             pipe.execute()
         assert client.get(f"{TAG}e") == b"x", "a call that could not be queued keeps all back"
+
+
+def test_ten_thousand_calls_over_all_slots_have_their_own_results(cluster, shell):
+    with shell.from_url(cluster.url, deadline=30) as client:
+        pipe = client.pipeline()
+        for number in range(10_000):
+            pipe.set(f"p:many:{number % 500}", number, get=True)
+        results = pipe.execute()
+        again = client.pipeline()
+        for number in range(10_000):
+            again.get(f"p:many:{number % 500}")
+        last = [str(9_500 + number % 500).encode() for number in range(10_000)]
+        assert again.execute() == last
+        assert results[500:] == [str(number).encode() for number in range(9_500)]
+        client.delete(*(f"p:many:{number}" for number in range(500)))
+
+
+LONG = """
+import asyncio, resource, sys
+from clustercache import AsyncCluster
+
+def peak():
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+async def main():
+    async with AsyncCluster.from_url(sys.argv[1]) as client:
+        pipe = client.pipeline()
+        for number in range(300_000):
+            pipe.set(f"long:{number % 1000}", "x")
+        before = peak()
+        results = await pipe.execute()
+        assert len(results) == 300_000 and all(results)
+        print(peak() - before)
+
+asyncio.run(main())
+"""
+
+
+def test_a_long_pipeline_of_the_asyncio_client_needs_little_more_than_its_bytes(cluster):
+    # In a process of its own, whose peak no other test has raised before.
+    words = [sys.executable, "-c", LONG, cluster.url]
+    root = Path(__file__).parents[2]
+    done = subprocess.run(words, cwd=root, capture_output=True, text=True, check=True)
+    # The results' list alone is 2.4 MB; one window's writes and replies are the rest.
+    assert int(done.stdout) < 16_000_000, done.stdout
 
 
 def test_what_is_watched_keeps_a_transaction_from_overwriting(cluster, shell):

@@ -42,13 +42,28 @@ WHAT = [pytest.param(what, marks=needs(*NEEDED.get(what, ()))) for what in MAKER
 
 NO_THREADS = "a task does what a thread does for the other"
 ONLY_SYNC = {
-    "pubsub": {"run_in_thread": NO_THREADS},
+    "script": {"get_encoder": "redis-py's asyncio script has none"},
+    "pubsub": {
+        "run_in_thread": NO_THREADS,
+        "after_fork": "its lock is a thread's; what a loop has of it is the client's to drop",
+    },
 }
+AWAITED = "as in redis-py, awaiting one gives the pipeline itself"
 ONLY_ASYNC = {
+    "pipeline": {"__await__": AWAITED},
+    "transaction": {"__await__": AWAITED},
     "client": {"initialize": "plain methods that need the topology cannot wait for it"},
     "pubsub": {"run": NO_THREADS},
 }
-DIFFERENT = {}
+_OF_REDIS = {
+    "json": "its default codecs are objects, other ones in redis-py's asyncio commands",
+    "__contains__": "nothing can be awaited in it: the asyncio one refuses `in`",
+}
+DIFFERENT = {
+    "client": _OF_REDIS,
+    "node's commands": _OF_REDIS,
+    "lock": {"acquire": "redis-py's asyncio lock takes its pauses from the constructor alone"},
+}
 """Names whose signatures differ, by pair, each with the reason."""
 
 TRANSLATED = {
@@ -69,7 +84,7 @@ _PROTOCOLS = {
 def surface(kind):
     """The public names of a class, and what makes it a context manager, an iterator, ..."""
     return {name for name in dir(kind) if not name.startswith("_")} | {
-        name for name in _PROTOCOLS if hasattr(kind, name)
+        name for name in _PROTOCOLS if any(name in one.__dict__ for one in kind.__mro__)
     }
 
 
@@ -137,8 +152,7 @@ COROUTINES = {
         *("unsubscribe", "punsubscribe", "sunsubscribe"),
     },
     "durable": {"aclose"},
-    "script": {"__call__"},
-    "lock": {"acquire", "release", "extend", "reacquire", "locked", "owned", "do_acquire"}
+    "lock": {"acquire", "release", "locked", "owned", "do_acquire"}
     | {"do_release", "do_extend", "do_reacquire"},
 }
 ITERATORS = {
@@ -156,6 +170,9 @@ PLAIN = {
         *("get_redis_connection", "get_encoder", "get_connection_kwargs", "set_response_callback"),
     },
     "pipeline": {"execute_command"},
+    # What these give is awaited, a script's but for a pipeline that keeps it.
+    "script": {"__call__"},
+    "lock": {"extend", "reacquire"},
 }
 """What both shells answer at once; a pipeline's calls are kept, and it returns itself."""
 

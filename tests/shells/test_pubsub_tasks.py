@@ -1,10 +1,9 @@
-"""Pub/sub with the asyncio client alone: tasks, what is kept for them, loops, a forked child."""
+"""Pub/sub with the asyncio client alone: tasks, and what is kept for them."""
 
 from __future__ import annotations
 
 import asyncio
-import gc
-import multiprocessing
+import time
 from contextlib import suppress
 from time import monotonic
 
@@ -13,8 +12,10 @@ from redis.exceptions import PubSubError
 
 from clustercache import AsyncCluster
 from clustercache._async import subscriber
-from clustercache.exceptions import ClosedError, InvalidArgumentError
+from clustercache.exceptions import ClosedError
 from clustercache.testing import FakeCluster
+from tests.portal import until
+from tests.shells.pubsub_stories import data, messages, with_client
 from tests.shells.subscribers import Broker
 
 LARGE = b"x" * 10_000
@@ -31,39 +32,6 @@ def broker(fake):
     return Broker(fake)
 
 
-def with_client(fake, run, **options):
-    """Run a coroutine function of (client) on a loop of its own; no task is left there."""
-
-    async def main():
-        options.setdefault("socket_timeout", 0.3)
-        async with AsyncCluster.from_url(fake.url, deadline=5.0, **options) as client:
-            await run(client)
-        await until(lambda: len(asyncio.all_tasks()) == 1)
-
-    asyncio.run(main())
-
-
-async def until(condition):
-    """Let the loop go on until a condition holds."""
-    limit = monotonic() + 5.0
-    while not condition():
-        assert monotonic() < limit, "the condition did not come true"
-        await asyncio.sleep(0.001)
-
-
-async def messages(ps, count):
-    found, limit = [], monotonic() + 5.0
-    while len(found) < count:
-        assert monotonic() < limit, f"only {len(found)} came"
-        one = await ps.get_message(timeout=1.0)
-        found += [one] if one is not None else []
-    return found
-
-
-async def data(ps, count):
-    return [one["data"] for one in await messages(ps, count)]
-
-
 # Tasks -------------------------------------------------------------------------------------------
 
 
@@ -72,6 +40,11 @@ def test_a_task_that_is_cancelled_takes_no_message_with_it(fake, broker):
         async with client.pubsub(ignore_subscribe_messages=True) as ps:
             await ps.subscribe("a")
             await ps.get_message()
+            quiet = asyncio.create_task(ps.get_message(timeout=None))
+            await until(lambda: ps._subscriber._waiting)
+            quiet.cancel()
+            await asyncio.wait([quiet])
+            assert not ps._subscriber._waiting
             came = []
             for number in range(200):
                 task = asyncio.create_task(ps.get_message(timeout=None))
@@ -84,7 +57,6 @@ def test_a_task_that_is_cancelled_takes_no_message_with_it(fake, broker):
                     came.append((await task)["data"])
             came += await data(ps, 200 - len(came))
             assert came == [b"%d" % number for number in range(200)]
-            assert not ps._subscriber._waiting
 
     with_client(fake, run)
 
@@ -128,6 +100,9 @@ def test_who_asks_again_and_again_lets_the_loop_go_on(fake, broker):
             while (one := await ps.get_message()) is None:
                 pass
             assert one["data"] == b"1"
+            other = asyncio.create_task(asyncio.sleep(0))
+            while not other.done():
+                assert await ps.get_message() is None
         while (await client.pubsub().get_message()) is not None:
             pytest.fail("nothing is subscribed")
 
@@ -228,6 +203,54 @@ def test_subscriptions_are_repaired_while_nobody_listens(fake, broker):
     with_client(fake, run)
 
 
+def test_a_changed_map_is_followed_while_nobody_listens(fake, broker):
+    async def run(client):
+        async with client.pubsub() as ps:
+            await ps.ssubscribe("foo")
+            fake.move("foo", fake.owner("bar"))
+            await client.get("foo")
+            # Before a timer looks round.
+            await until(lambda: broker.nodes_with("s", b"foo") == [fake.owner("bar")], 0.5)
+
+    with_client(fake, run, socket_timeout=60.0)
+
+
+def test_what_is_due_is_not_put_off_by_what_comes(fake, broker):
+    async def run(client):
+        async with client.pubsub() as ps:
+            await ps.ssubscribe("foo")
+            ps._subscriber.look()
+            due = ps._subscriber._timer.when()
+            ps._subscriber.look()
+            assert ps._subscriber._timer.when() == due
+
+    with_client(fake, run)
+
+
+def test_time_in_which_the_loop_was_busy_is_no_time_that_a_node_was_silent(fake, broker):
+    async def run(client):
+        async with client.pubsub() as ps:
+            await ps.ssubscribe("foo")
+            (link,) = ps._subscriber._links.values()
+            await until(lambda: link.pulse._pinged)
+            time.sleep(0.7)  # noqa: ASYNC251 - the loop is busy
+            ps._subscriber.keep_up()
+            assert [one["type"] for one in await messages(ps, 1)] == ["ssubscribe"]
+            assert not ps._subscriber.state.events
+
+    with_client(fake, run)
+
+
+def test_a_message_that_is_too_large_is_not_kept(fake, broker):
+    async def run(client):
+        async with client.pubsub(gaps=True, ignore_subscribe_messages=True) as ps:
+            await ps.subscribe("a")
+            broker.send("", b"a", LARGE * 30)
+            assert await data(ps, 2) == ["connection lost", "subscribed again"]
+
+    with_client(fake, run, max_reply_bytes=65536)
+
+
 def test_what_nobody_takes_is_bounded_and_nothing_of_it_is_lost(fake, broker):
     async def run(client):
         async with client.pubsub(ignore_subscribe_messages=True, gaps=True) as ps:
@@ -300,95 +323,3 @@ class Provider:
         if self.fails:
             raise LookupError
         return ("user", "password")
-
-
-# Loops -------------------------------------------------------------------------------------------
-
-
-def test_subscriptions_go_on_on_another_loop_once_theirs_is_closed(fake, broker):
-    client = AsyncCluster.from_url(fake.url)
-    ps = client.pubsub()
-
-    async def begin():
-        await ps.ssubscribe("foo")
-        await messages(ps, 1)
-
-    async def go_on():
-        assert await data(ps, 2) == ["connection lost", "subscribed again"]
-        broker.send("s", b"foo", b"1")
-        assert await data(ps, 1) == [b"1"]
-        await client.aclose()
-
-    async def elsewhere():
-        await client.initialize()
-
-    asyncio.run(begin())
-    asyncio.run(elsewhere())
-    fake.nodes[0].wait_for(lambda: not broker.nodes_with("s", b"foo"))
-    asyncio.run(go_on())
-
-
-def test_subscriptions_belong_to_one_loop_while_it_is_open(fake, broker):
-    client = AsyncCluster.from_url(fake.url)
-    ps = client.pubsub()
-
-    async def use():
-        await ps.subscribe("a")
-
-    with asyncio.Runner() as first, asyncio.Runner() as second:
-        first.run(use())
-        with pytest.raises(InvalidArgumentError, match="loop"):
-            second.run(use())
-        second.run(ps.aclose())  # its own loop does it
-        first.run(until(lambda: not ps.subscribed))
-        first.run(client.aclose())
-
-
-def test_what_its_owner_forgot_is_closed_by_its_loop(fake, broker):
-    async def run(client):
-        await client.pubsub().ssubscribe("foo", "bar")
-        gc.collect()
-        await until(lambda: not broker.nodes_with("s", b"foo"))
-        followers = client._knowledge.here().map.followers
-        assert not followers._all
-
-    with_client(fake, run)
-
-
-def test_a_child_makes_connections_of_its_own(fake, broker):
-    client = AsyncCluster.from_url(fake.url)
-    ps = client.pubsub()
-
-    async def begin():
-        await ps.ssubscribe("foo")
-        await messages(ps, 1)
-
-    def child(done):
-        async def talk():
-            done.send(await data(ps, 2))
-            done.send((await data(ps, 1))[0])
-            await client.aclose()
-
-        asyncio.run(talk())
-
-    with asyncio.Runner() as runner:
-        runner.run(begin())
-        (mine,) = broker.held[fake.owner("foo"), "s", b"foo"]
-        before = len(mine.chunks)
-        here, there = multiprocessing.Pipe()
-        process = multiprocessing.get_context("fork").Process(target=child, args=(there,))
-        process.start()
-        assert here.poll(10)
-        assert here.recv() == ["process forked", "subscribed again"]
-        assert len(mine.chunks) == before
-        broker.send("s", b"foo", b"both")
-        assert here.poll(10)
-        assert here.recv() == b"both"
-        process.join(10)
-        assert process.exitcode == 0
-        process.close()
-        assert runner.run(data(ps, 1)) == [b"both"]
-        assert not mine.closed
-        runner.run(client.aclose())
-    here.close()
-    there.close()

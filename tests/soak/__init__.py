@@ -1,0 +1,1 @@
+"""Full load for long, with a failover in each round; see `python -m tests.soak --help`."""
