@@ -22,6 +22,11 @@ _OURS = ("clustercache._async", "clustercache._nodes", "redis.asyncio", "redis.c
 sync_only = pytest.mark.parametrize("shell", ["sync"], indirect=True)
 """For what only the blocking client has: threads, its own parts, interrupts."""
 
+needs_pipelines = pytest.mark.parametrize(
+    "shell", ["sync", "asyncio"] if hasattr(AsyncCluster, "pipeline") else ["sync"], indirect=True
+)
+"""For what uses pipelines or transactions."""
+
 
 @pytest.fixture(autouse=True, params=["sync", "asyncio"])
 def shell(request, monkeypatch):
@@ -46,8 +51,11 @@ class _Loop:
     def run(self, function, *args, **kwargs):
         """Call something on the loop, in the caller's context, and wait for what comes of it."""
 
+        given = [_bare(one) for one in args]
+        named = {name: _bare(one) for name, one in kwargs.items()}
+
         async def call():
-            result = function(*args, **kwargs)
+            result = function(*given, **named)
             return await result if inspect.isawaitable(result) else result
 
         return self.wrapped(asyncio.run_coroutine_threadsafe(call(), self.loop).result())
@@ -55,6 +63,8 @@ class _Loop:
     def wrapped(self, value):
         """Return a value so that a test can use it; what needs the loop is reached through it."""
         kind = type(value)
+        if isinstance(value, Bridged):
+            return value
         if inspect.isroutine(value) and not isinstance(value, type):
             return lambda *args, **kwargs: self.run(value, *args, **kwargs)
         ours = kind.__module__.startswith(_OURS)
@@ -76,6 +86,13 @@ class _Loop:
         self.loop.close()
         left = [task for task in left if task.get_coro().__qualname__ != "_Loop.run.<locals>.call"]
         assert not left, f"still running: {left}"
+
+
+def _bare(value):
+    """Return what may be in a bridge's end."""
+    if type(value) in {list, tuple}:
+        return type(value)(map(_bare, value))
+    return value._value if isinstance(value, Bridged) else value
 
 
 class Bridged:
@@ -151,7 +168,7 @@ class Blocking(Bridged):
     @property
     def _map(self):
         """The map of its loop."""
-        return Bridged(self._bridge, self._bridge.run(self._value._here).map)
+        return self._bridge.run(self._value._here).map
 
     def __getattr__(self, name):
         if name.startswith("get_"):  # what plain methods tell of the cluster has to be known

@@ -11,6 +11,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from clustercache._async.connection import Connection
+from clustercache._async.foreign import leave
 from clustercache._core import sources, wire
 from clustercache._core.wire import ServerError
 from clustercache._events import NotSent, Refused
@@ -130,6 +131,7 @@ class Ear:
 
     def abandon(self) -> None:
         """Close the socket alone: the loop is closed, or another process's."""
+        leave(self._opening)
         connection, self._connection = self._connection, None
         if connection is not None:
             connection.abandon()

@@ -154,7 +154,7 @@ class AsyncCluster(  # type: ignore[misc]
         began = monotonic()
         reply = await lane.send(data)
         if type(reply) in _TROUBLES:
-            return await self._resume(args, options, began, judged(reply, lane.address))
+            return await self._resume(runner, args, options, began, judged(reply, lane.address))
         callback = self._callbacks.get(args[0])
         if callback is None:
             return reply
@@ -175,11 +175,14 @@ class AsyncCluster(  # type: ignore[misc]
             runner = self._runner = self._knowledge.here()
         return runner
 
-    async def _resume(self, args: Any, options: dict[str, Any], began: float, first: Failed) -> Any:
+    async def _resume(
+        self, runner: Runner, args: Any, options: dict[str, Any], began: float, first: Failed
+    ) -> Any:
         """Go on with a direct call after its first attempt, with the whole table of decisions."""
         command = Command(args, self._limits.in_force(), began, decode=True)
         request = Request(command, command.parts()[0])
-        reply = await self._here().executor.run(request, first)
+        # The one that it was sent by: the client may be closed by now, and what was sent stays so.
+        reply = await runner.executor.run(request, first)
         return self._result(command.spec, reply, options)
 
     async def _execute(self, args: Any, options: dict[str, Any]) -> Any:

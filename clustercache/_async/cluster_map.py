@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from clustercache._async.announcements import Announcements
 from clustercache._async.followers import Followers
+from clustercache._async.foreign import leave
 from clustercache._async.helper import Helper
 from clustercache._async.mux import Mux
 from clustercache._async.readers import Readers
@@ -338,6 +339,9 @@ class ClusterMap:
     def abandon(self) -> None:
         """Close the sockets alone: the loop is closed, or another process's."""
         self.closed = True
+        leave(self._learning)
+        self.helper.abandon()
+        self.renewals.abandon()
         self.followers.abandon()
         for pool in self.pools.values():
             pool.abandon()

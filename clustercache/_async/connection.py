@@ -6,6 +6,7 @@ Source: the RESP specification, "Request-Response protocol" and "Pushes".
 from __future__ import annotations
 
 import math
+import os
 from contextlib import suppress
 from functools import partial
 from time import monotonic
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from clustercache._async.credentials import credentials_of
 from clustercache._async.dial import dial
+from clustercache._async.foreign import unwatch
 from clustercache._async.outbox import NOT_NOW, Outbox
 from clustercache._async.patience import Alarm, within
 from clustercache._async.slots import Place, Replies, settle, settle_unsent
@@ -24,6 +26,7 @@ from clustercache._core.wire import INCOMPLETE, Push, ServerError
 from clustercache._events import NoReply, NotSent, Refused
 from clustercache._handshake import handshake_steps
 from clustercache._request import Failed
+from clustercache._trust import untrusted
 
 if TYPE_CHECKING:
     import asyncio
@@ -53,6 +56,7 @@ class Connection(Outbox):
         "_gets",
         "_largest",
         "_leaving",
+        "_process",
         "_reader",
         "_size",
         "heard",
@@ -83,6 +87,7 @@ class Connection(Outbox):
         self.last_round_trip: float | None = None
         self.patient = False
         self._leaving = False
+        self._process = os.getpid()
         self._size = 0
         self._largest = config.max_reply_bytes or math.inf
         encoding = config.encoding if config.decode_responses else None
@@ -134,9 +139,13 @@ class Connection(Outbox):
         try:
             replies = await self.call(*(command for command, _ in steps), seconds=seconds)
             _check(steps, replies)
-        except BaseException:
+        except BaseException as error:
             self.close()
-            raise
+            # A server tells only now that it does not trust the client's certificate.
+            refusal = untrusted(error)
+            if refusal is None:
+                raise
+            raise Refused(refusal) from error
 
     # Receiving --------------------------------------------------------------------------------
 
@@ -145,7 +154,8 @@ class Connection(Outbox):
             data = self._sock.recv(_READ_SIZE)
         except NOT_NOW:
             return
-        except OSError:
+        except OSError as error:
+            self.cause = error.with_traceback(None)
             self.lose()
             return
         if not data:
@@ -285,9 +295,7 @@ class Connection(Outbox):
             return
         self.closed = True
         self._watch.stop()
-        with suppress(OSError, ValueError, RuntimeError):  # of a loop that is closed, or not ours
-            self._loop.remove_reader(self._sock.fileno())
-            self._loop.remove_writer(self._sock.fileno())
+        unwatch(self._loop, self._sock.fileno(), self._process)
         self._sock.close()
 
     def abandon(self) -> None:
@@ -323,7 +331,7 @@ class Connection(Outbox):
                 self.close()
                 late = reply.event.trouble in {Trouble.EXPIRED, Trouble.EXPIRED_UNANSWERED}
                 msg = "no answer in time" if late else "the node closed the connection"
-                raise NotSent(msg, silent=late)
+                raise NotSent(msg, silent=late) from self.cause
         return list(replies)
 
 

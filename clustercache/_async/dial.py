@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import ssl
 from contextlib import suppress
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
+from clustercache._async.foreign import unwatch
 from clustercache._async.patience import within
 from clustercache._events import NotSent, Refused
 from clustercache._trust import untrusted
@@ -136,12 +138,12 @@ async def _until(sock: socket.socket, loop: asyncio.AbstractEventLoop, *, writin
         if not ready.done():
             ready.set_result(None)
 
-    number = sock.fileno()
+    number, process = sock.fileno(), os.getpid()
     (loop.add_writer if writing else loop.add_reader)(number, note)
     try:
         await ready
     finally:
-        (loop.remove_writer if writing else loop.remove_reader)(number)
+        unwatch(loop, number, process)
 
 
 def _tune(sock: socket.socket, *, keepalive: bool) -> None:

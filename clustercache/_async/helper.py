@@ -10,6 +10,7 @@ import logging
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
+from clustercache._async.foreign import leave
 from clustercache._async.probe import PING, Probe, is_well
 from clustercache._core.refresh import RefreshPolicy, probe_pause
 from clustercache._core.sources import CLUSTER
@@ -66,6 +67,13 @@ class Helper:
             task.cancel()
         self._close_probes()
         return tasks
+
+    def abandon(self) -> None:
+        """Forget all tasks: no loop goes on with them."""
+        for probe in (*self._life.values(), *self._views.values()):
+            probe.abandon()
+        self._life, self._views = {}, {}
+        leave(self._refreshing, self._watching)
 
     async def _refresh_while_wanted(self) -> None:
         while (due := self._policy.due_in(monotonic())) is not None:

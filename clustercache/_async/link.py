@@ -8,6 +8,7 @@ from time import monotonic
 from typing import TYPE_CHECKING, Any, Protocol
 
 from clustercache._async.dial import dial
+from clustercache._async.foreign import leave
 from clustercache._async.outbox import NOT_NOW
 from clustercache._core import wire
 from clustercache._core.wire import INCOMPLETE
@@ -224,10 +225,12 @@ class Link:
 
     def abandon(self) -> None:
         """Close this process's end only: the loop is closed, or another process's."""
+        leave(self._opening)
         if self._sock is not None:
             self._sock.close()
 
     def __del__(self) -> None:
         """Close what its owner lost."""
         with suppress(AttributeError):
-            self.abandon()
+            if self._sock is not None:
+                self._sock.close()

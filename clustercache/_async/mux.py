@@ -11,6 +11,7 @@ import asyncio
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
+from clustercache._async.foreign import leave
 from clustercache._async.leases import Full, Leases
 from clustercache._async.slots import settle
 from clustercache._async.turns import Turns
@@ -286,6 +287,7 @@ class Mux(Leases):
 
     def abandon(self) -> None:
         """Close this process's end only: what watches the sockets is another's, or gone."""
+        leave(self._opening)
         for connection in list(self._everyone):
             connection.abandon()
         if self._apart is not None:

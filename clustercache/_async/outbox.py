@@ -62,6 +62,7 @@ class Outbox:
         sent: The places of what was written, each as often as it has replies to come.
         asked: How many replies were ever asked for.
         is_full: Whether its owner was told so.
+        cause: What it was lost by, if that is known.
         blocked_since: Since when the node takes no more, in monotonic seconds; None while it does.
     """
 
@@ -82,6 +83,7 @@ class Outbox:
         "address",
         "asked",
         "blocked_since",
+        "cause",
         "closed",
         "is_full",
         "pieces",
@@ -106,6 +108,7 @@ class Outbox:
         self.pieces: list[bytes] = []
         self.sent: deque[Place[Any]] = deque()
         self.asked = 0
+        self.cause: OSError | None = None
         self._rest = memoryview(b"")
         self._due = False
         self._joined = False
@@ -188,6 +191,7 @@ class Outbox:
         except NOT_NOW:
             count = 0
         except OSError:
+            self._hear_why()
             self.lose()
             return
         if count == len(data):
@@ -197,6 +201,16 @@ class Outbox:
             self._room = self._most - len(self.sent)
         else:
             self._keep_rest(data, count)
+
+    def _hear_why(self) -> None:
+        """Read what a node that closes the connection says of the reason, under TLS."""
+        if self._tls:
+            try:
+                self._sock.recv(1)
+            except NOT_NOW:
+                pass
+            except OSError as error:
+                self.cause = error.with_traceback(None)
 
     def _was_written(self, places: list[Place[Any]]) -> None:
         before = len(self.sent)

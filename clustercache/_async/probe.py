@@ -6,6 +6,7 @@ import asyncio
 from typing import TYPE_CHECKING, Any
 
 from clustercache._async.connection import Connection
+from clustercache._async.foreign import leave
 from clustercache._core.decisions import Trouble, classify
 from clustercache._core.wire import ServerError
 from clustercache._events import NotSent, Refused
@@ -68,6 +69,12 @@ class Probe:
             return await self._connection.call(*self._question, seconds=seconds)
         except (NotSent, Refused):
             return None
+
+    def abandon(self) -> None:
+        """Close this process's end only: what watches it is another's, or gone."""
+        leave(self.asking)
+        if self._connection is not None:
+            self._connection.abandon()
 
     def close(self) -> None:
         """Stop asking."""

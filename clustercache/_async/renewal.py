@@ -15,6 +15,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 
 from clustercache._async.credentials import credentials_of
+from clustercache._async.foreign import leave
 from clustercache._commands import to_error
 from clustercache._core import wire
 from clustercache._core.wire import ServerError
@@ -110,6 +111,10 @@ class Renewals:
         """End what nobody waits for."""
         if self._task is not None:
             self._task.cancel()
+
+    def abandon(self) -> None:
+        """Forget it: no loop goes on with it."""
+        leave(self._task)
 
     async def _while_wanted(self) -> None:
         while self._wanted:

@@ -12,6 +12,7 @@ import redis
 
 from clustercache import Cluster
 from clustercache.localcluster import LocalCluster
+from tests.asyncs import needs_pipelines, shell, sync_only  # noqa: F401 - for both clients
 from tests.clusters import need_server
 from tests.faults.calls import await_calls, tags_of
 from tests.faults.load import Load
@@ -80,6 +81,7 @@ def users_connections(cluster):
     }
 
 
+@needs_pipelines
 def test_the_documented_rights_are_all_that_a_client_needs(guarded, app):
     with Cluster.from_url(urls(guarded), username="app", password="first") as client:
         node = guarded.node_for("shop:k")
@@ -137,6 +139,7 @@ def test_a_wrong_password_is_refused_at_once(guarded, app):
     assert "wr0ng" not in str(caught.value)
 
 
+@sync_only
 @pytest.mark.parametrize("streams", [True, False], ids=["on_next", "reauthenticate"])
 def test_a_password_is_rotated_under_load_on_live_connections(guarded, app, streams):
     app("allkeys")
@@ -213,6 +216,7 @@ def test_client_list_names_the_client_and_the_library(cluster):
     assert " lib-ver=" in line
 
 
+@sync_only
 def test_threads_that_renew_and_use_the_same_connections_disturb_nobody(guarded, app):
     app("allkeys")
     provider = Provider("first")

@@ -10,6 +10,7 @@ import redis
 
 from clustercache import Cluster, ReadFrom
 from clustercache.testing import FakeCluster, delay, error, silence, simple
+from tests.asyncs import needs_pipelines, shell, sync_only  # noqa: F401 - for both clients
 
 NOAUTH = error("NOAUTH Authentication required.")
 WRONGPASS = error("WRONGPASS invalid username-password pair or user is disabled.")
@@ -49,6 +50,7 @@ def logins(node):
 
 @pytest.mark.parametrize("code", [NOAUTH, WRONGPASS], ids=["noauth", "wrongpass"])
 @pytest.mark.parametrize("many", [False, True], ids=["call", "pipeline"])
+@needs_pipelines
 def test_a_login_that_is_not_accepted_is_made_anew(fake, client, provider, code, many):
     node = fake.owner("bar")
     node.on("GET", [code, b"1"])
@@ -67,6 +69,7 @@ def test_a_login_that_is_refused_twice_is_an_error(fake, client):
     assert len(fake.owner("bar").received("GET")) == 2
 
 
+@sync_only
 def test_a_connection_in_use_is_renewed_when_it_is_given_back(fake, client, provider):
     node = fake.owner("bar")
     node.on("GET", delay(0.2, b"1"))
@@ -117,6 +120,7 @@ def test_refused_credentials_leave_the_connection_as_it_was(fake, client, provid
     assert "s3cret" not in caplog.text
 
 
+@sync_only
 def test_an_interrupt_while_renewing_leaks_no_connection(fake, client, provider, monkeypatch):
     (pool,) = [pool for pool in client._map.pools.values() if pool.size]
 
@@ -159,6 +163,7 @@ def test_a_silent_node_holds_a_renewal_up_once_and_not_for_each_connection(fake,
         assert client.get("bar") is None
 
 
+@sync_only
 def test_a_caller_renews_its_own_connection_and_waits_for_no_other(fake, provider):
     node = fake.owner("bar")
     with Cluster.from_url(fake.url, credential_provider=provider) as client:
@@ -172,6 +177,7 @@ def test_a_caller_renews_its_own_connection_and_waits_for_no_other(fake, provide
         node.wait_for(lambda: len(logins(node)) == others + 1)
 
 
+@sync_only
 def test_connections_to_replicas_and_blocking_ones_are_renewed_too(provider):
     with FakeCluster(primaries=1, replicas=1) as fake:
         options = {"credential_provider": provider, "read_from": ReadFrom.PREFER_REPLICA}
@@ -186,6 +192,7 @@ def test_connections_to_replicas_and_blocking_ones_are_renewed_too(provider):
             assert "second" in logins(fake.primaries[0])
 
 
+@needs_pipelines
 def test_a_lock_is_looked_up_at_the_primary(fake_with_replica):
     url, replica = fake_with_replica
     with Cluster.from_url(url, read_from=ReadFrom.PREFER_REPLICA) as client:

@@ -7,7 +7,6 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 import redis
 
-from clustercache import Cluster
 from clustercache._core.slots import key_slot
 from clustercache.exceptions import (
     ClosedError,
@@ -156,9 +155,9 @@ def test_each_key_of_a_half_moved_slot_among_others_has_its_own_outcome(fake, cl
     assert kinds(caught.value.outcomes) == expected
 
 
-def test_a_call_that_ends_beside_the_table_says_that_it_may_be_applied(fake):
+def test_a_call_that_ends_beside_the_table_says_that_it_may_be_applied(fake, shell):
     owner = fake.owner("bar")
-    client = Cluster.from_url(fake.url)
+    client = shell.from_url(fake.url)
     client.get("bar")
     owner.on("SET", delay(0.1, close_before_reply()))
     with ThreadPoolExecutor(1) as executor:

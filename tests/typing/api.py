@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import assert_type
 
-from clustercache import Cluster, ClusterConfig, ReadFrom, RetryPolicy, exceptions
+from clustercache import AsyncCluster, Cluster, ClusterConfig, ReadFrom, RetryPolicy, exceptions
 from clustercache.instrumentation import CommandDone, Event, Hook
 from clustercache.localcluster import LocalCluster
 
@@ -45,3 +45,35 @@ try:
     r.get("k")
 except exceptions.OutcomeUnknownError as error:
     assert_type(error.attempts, tuple[str, ...])
+
+
+ar = AsyncCluster.from_url("redis://127.0.0.1:7000", decode_responses=True, max_in_flight=100)
+assert_type(ar, AsyncCluster)
+assert_type(ar.config, ClusterConfig)
+assert_type(ar.keyslot("k"), int)
+
+
+async def looping() -> None:
+    async with AsyncCluster.from_url(["redis://a:1", "redis://b:1"]) as entered:
+        assert_type(entered, AsyncCluster)
+    assert_type(await ar.initialize(), AsyncCluster)
+    assert_type(await ar.get("k"), bytes | str | None)
+    assert_type(await ar.set("k", "v", ex=60), bool | str | bytes | None)
+    assert_type(await ar.incr("k"), int)
+    assert_type(await ar.delete("a", "b"), int)
+    assert_type(await ar.mget(["a", "b"]), list[bytes | str | None])
+    with ar.deadline(0.2), ar.retry(RetryPolicy()), ar.read_from(ReadFrom.PREFER_REPLICA):
+        assert_type(await ar.exists("k"), int)
+    for node in ar.get_primaries():
+        assert_type(await node.redis_connection.get("k"), bytes | str | None)
+        assert_type(await ar.get_redis_connection(node).incr("k"), int)
+    async for key in ar.scan_iter("user:*", parallel=True):
+        assert key
+    async for _, score in ar.zscan_iter("z"):
+        assert score
+    await ar.reauthenticate()
+    await ar.aclose()
+
+
+for one in r.get_nodes():
+    assert_type(one.redis_connection.incr("k"), int)
