@@ -21,7 +21,7 @@ def watch(cpu):
         time.sleep(0.01)
         now = time.monotonic()
         if now - before > 0.05:
-            os.write(1, b'%r %r\\n' % (before + 0.01, now))  # at once: others write, too
+            os.write(1, f"{before + 0.01} {now}\\n".encode())  # at once: lines must not mix
         before = now
 
 for cpu in os.sched_getaffinity(0):
