@@ -228,7 +228,7 @@ class ClusterMap:
             self.loop,
             target=self.discovery.target(address),
             readonly=readonly,
-            on_silence=self.suspect_replica if readonly else self.suspect,
+            on_silence=self.suspect_replica if readonly else self._hear_silence,
             observer=self.observer,
         )
 
@@ -264,6 +264,10 @@ class ClusterMap:
             return False
         self._watch(pool, replica=False)
         return True
+
+    def _hear_silence(self, pool: Mux) -> bool:
+        """Doubt a primary that says nothing; tell whether it is waited for."""
+        return self.suspect(pool) or self.closed
 
     def suspect_replica(self, pool: Mux) -> None:
         """Begin to doubt a replica that served reads: they avoid it until it answers."""

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from contextvars import Context
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
@@ -31,7 +32,10 @@ _LONELY = 0.5
 
 
 class Helper:
-    """Refreshes the map of one loop, and watches its suspected nodes."""
+    """Refreshes the map of one loop, and watches its suspected nodes.
+
+    Its tasks have a context of their own: they belong to no call, nor to a hook at work.
+    """
 
     def __init__(self, cluster_map: ClusterMap) -> None:
         """Start nothing yet."""
@@ -48,13 +52,17 @@ class Helper:
         """Ask for a refresh of the map; it comes when the cool-down allows."""
         self._policy.want(*hints)
         if not self._stopped and (self._refreshing is None or self._refreshing.done()):
-            self._refreshing = self._map.loop.create_task(self._refresh_while_wanted())
+            self._refreshing = self._map.loop.create_task(
+                self._refresh_while_wanted(), context=Context()
+            )
 
     def start(self) -> None:
         """Make sure that suspected nodes are watched."""
         idle = self._watching is None or self._watching.done()
         if idle and self._map.suspicions and not self._stopped:
-            self._watching = self._map.loop.create_task(self._watch_while_suspected())
+            self._watching = self._map.loop.create_task(
+                self._watch_while_suspected(), context=Context()
+            )
 
     def stop(self) -> list[asyncio.Task[Any]]:
         """End all tasks, and return them; none is started from now on."""

@@ -63,7 +63,8 @@ class Mux(Leases):
             loop: Whose connections these are.
             target: Where to connect to.
             readonly: Whether it is for reads that a replica serves.
-            on_silence: Told when replies are due and nothing came for socket_timeout.
+            on_silence: Told when replies are due and nothing came for socket_timeout; False says
+                that there is nothing to wait for.
             observer: Told of callers that had to wait.
         """
         super().__init__(address, config, tls, loop, target=target, readonly=readonly)
@@ -153,9 +154,10 @@ class Mux(Leases):
             self._waiting.call_next()
             self._look()
 
-    def silent(self, _connection: Connection) -> None:
+    def silent(self, connection: Connection) -> None:
         """Hear that replies are due and nothing came for socket_timeout."""
-        self._on_silence(self)
+        if self._on_silence(self) is False:
+            connection.lose()  # the node lost its slots while it was silent
         self._let_go()
 
     def let_go_when_silent(self, place: Place[Any]) -> None:

@@ -10,6 +10,7 @@ from clustercache import AsyncCluster
 from clustercache.exceptions import ClosedError, DeadlineExceededError
 from clustercache.testing import FakeCluster, delay, silence, simple
 from tests.loops import LOOPS, run, timers
+from tests.shells.readings import wait_until
 from tests.shells.subscribers import Broker
 from tests.shells.ticks import (
     KEY,
@@ -147,7 +148,7 @@ def test_later_calls_are_refused(fake, loop, used):
             await pipe.execute()
 
     run(main(), loop=loop)
-    assert not any(node.connections for node in fake.nodes)
+    wait_until(lambda: not any(node.connections for node in fake.nodes))
 
 
 @NEEDS_BLOCKING

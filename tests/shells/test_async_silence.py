@@ -108,3 +108,21 @@ def test_a_deadline_longer_than_the_clients_is_kept_on_it(fake, node, loop):
 
     run(main(), loop=loop)
     assert len(node.received("INCR")) == 1
+
+
+def test_what_waits_for_a_node_that_lost_its_slots_goes_where_they_are(fake, node, loop):
+    other = next(one for one in fake.primaries if one is not node)
+    node.on("GET", silence())
+    other.on("GET", echo)
+
+    async def main():
+        async with warm(fake, socket_timeout=0.3) as r:
+            call = asyncio.create_task(r.get(KEY))
+            await received(node, "GET")
+            fake.move(range(16384), other)
+            with Clock() as clock:
+                r._here().map.helper.refresh()
+                assert await call == KEY.encode()
+            assert clock.took < 2.0
+
+    run(main(), loop=loop)
