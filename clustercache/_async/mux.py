@@ -237,6 +237,9 @@ class Mux:
             left = max(deadline - monotonic(), 0.001)
             seconds = min(self._config.socket_connect_timeout, left)
             connection = await self._new_connection(seconds, decode=decode)
+        except BaseException:
+            self._leasing.call_next()  # the room of what could not be made is another's
+            raise
         finally:
             self._beginning -= 1
         if not decode:
