@@ -107,13 +107,16 @@ class ClusterMap:
     async def _learn(self, deadline: float) -> dict[Address, Exception]:
         if self._learning is None:
             self._learning = self.loop.create_task(self._learn_from_seeds(deadline))
+            self._learning.add_done_callback(self._learnt)
         attempt = self._learning
         await asyncio.wait({attempt}, timeout=max(deadline - monotonic(), 0.0))
-        if not attempt.done():
-            return {}
-        if self._learning is attempt:
-            self._learning = None
-        return {} if attempt.cancelled() else attempt.result()
+        return {} if not attempt.done() or attempt.cancelled() else attempt.result()
+
+    def _learnt(self, attempt: asyncio.Task[dict[Address, Exception]]) -> None:
+        # Nobody may be waiting any more, and who comes later asks anew.
+        self._learning = None
+        if not attempt.cancelled():
+            attempt.exception()
 
     async def _learn_from_seeds(self, deadline: float) -> dict[Address, Exception]:
         began, seeds = monotonic(), self.config.seeds
