@@ -14,8 +14,10 @@ import redis.asyncio
 from redis.exceptions import PubSubError
 
 from clustercache import AsyncCluster, Cluster
-from clustercache._async import subscriber
+from clustercache._async import link, subscriber
+from clustercache._async.dial import dial
 from clustercache._async.pubsub import AsyncPubSub
+from clustercache._events import NotSent
 from clustercache._sync.pubsub import PubSub
 from clustercache.exceptions import ClosedError, InvalidArgumentError
 from clustercache.testing import FakeCluster
@@ -422,3 +424,26 @@ def test_redis_pys_methods_are_there_with_its_arguments(name):
     if callable(theirs):
         wanted = inspect.signature(theirs).parameters.keys() - {"sharded_pubsub"}
         assert wanted <= inspect.signature(ours).parameters.keys()
+
+
+@pytest.mark.skipif(not hasattr(asyncio, "eager_task_factory"), reason="since Python 3.12")
+def test_an_attempt_to_connect_that_fails_at_once_is_followed_by_another(fake, broker, monkeypatch):
+    attempts = []
+
+    async def unreachable_once(*args):
+        attempts.append(args)
+        if len(attempts) == 1:
+            msg = "cannot connect: the network is down"
+            raise NotSent(msg)
+        return await dial(*args)
+
+    async def run(client):
+        asyncio.get_running_loop().set_task_factory(asyncio.eager_task_factory)
+        monkeypatch.setattr(link, "dial", unreachable_once)
+        began = monotonic()
+        async with client.pubsub() as ps:
+            await ps.subscribe("news")
+            await until(lambda: broker.nodes_with("", b"news"))
+        assert monotonic() - began < 0.5
+
+    with_client(fake, run, socket_timeout=4.0)
