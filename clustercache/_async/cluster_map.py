@@ -72,6 +72,7 @@ class ClusterMap:
             self.followers.add(Announcements(self, self.config.service_name))
         self.closed = False
         self._learning: asyncio.Task[dict[Address, Exception]] | None = None
+        self._learn_again = 0.0
         if knowledge.topology is not None:
             self._install(knowledge.topology)
 
@@ -88,7 +89,6 @@ class ClusterMap:
             ClosedError: The client was closed.
         """
         failures: dict[Address, Exception] = {}
-        asked = False
         while True:
             if self.closed:
                 msg = "the client is closed: make a new one"
@@ -96,13 +96,9 @@ class ClusterMap:
             if self.topology is not None:
                 return
             raise_if_refused(failures, self.config.db)
-            left = deadline - monotonic()
-            if left <= 0:
+            if monotonic() >= deadline:
                 raise no_cluster(failures)
-            if asked:
-                await asyncio.sleep(min(probe_pause(jitter()), left))
             failures = await self._learn(deadline) or failures
-            asked = True
 
     async def _learn(self, deadline: float) -> dict[Address, Exception]:
         if self._learning is None:
@@ -119,6 +115,8 @@ class ClusterMap:
             attempt.exception()
 
     async def _learn_from_seeds(self, deadline: float) -> dict[Address, Exception]:
+        # The pause is that of all callers: with one each, many would leave hardly any at all.
+        await asyncio.sleep(max(min(self._learn_again, deadline) - monotonic(), 0.0))
         began, seeds = monotonic(), self.config.seeds
         # A silent seed must leave time for the others.
         patience = max((deadline - began) / len(seeds), 0.05)
@@ -128,6 +126,7 @@ class ClusterMap:
             deadline=deadline,
         )
         await self._asked(answers, failures, began, deadline)
+        self._learn_again = monotonic() + probe_pause(jitter())
         return {**failures, **self.discovery.doubt}
 
     async def refresh(self, hints: Sequence[Address]) -> None:
