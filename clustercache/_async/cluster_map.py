@@ -75,6 +75,7 @@ class ClusterMap:
         self.closed = False
         self.readers = Readers(self)
         self._learning: asyncio.Task[dict[Address, Exception]] | None = None
+        self._learn_again = 0.0
         if knowledge.topology is not None:
             self._install(knowledge.topology)
 
@@ -91,7 +92,6 @@ class ClusterMap:
             ClosedError: The client was closed.
         """
         failures: dict[Address, Exception] = {}
-        asked = False
         while True:
             if self.closed:
                 msg = "the client is closed: make a new one"
@@ -99,26 +99,27 @@ class ClusterMap:
             if self.topology is not None:
                 return
             raise_if_refused(failures, self.config.db)
-            left = deadline - monotonic()
-            if left <= 0:
+            if monotonic() >= deadline:
                 raise no_cluster(failures)
-            if asked:
-                await asyncio.sleep(min(probe_pause(jitter()), left))
             failures = await self._learn(deadline) or failures
-            asked = True
 
     async def _learn(self, deadline: float) -> dict[Address, Exception]:
         if self._learning is None:
             self._learning = self.loop.create_task(self._learn_from_seeds(deadline))
+            self._learning.add_done_callback(self._learnt)
         attempt = self._learning
         await asyncio.wait({attempt}, timeout=max(deadline - monotonic(), 0.0))
-        if not attempt.done():
-            return {}
-        if self._learning is attempt:
-            self._learning = None
-        return {} if attempt.cancelled() else attempt.result()
+        return {} if not attempt.done() or attempt.cancelled() else attempt.result()
+
+    def _learnt(self, attempt: asyncio.Task[dict[Address, Exception]]) -> None:
+        # Nobody may be waiting any more, and who comes later asks anew.
+        self._learning = None
+        if not attempt.cancelled():
+            attempt.exception()
 
     async def _learn_from_seeds(self, deadline: float) -> dict[Address, Exception]:
+        # The pause is that of all callers: with one each, many would leave hardly any at all.
+        await asyncio.sleep(max(min(self._learn_again, deadline) - monotonic(), 0.0))
         began, seeds = monotonic(), self.config.seeds
         # A silent seed must leave time for the others.
         patience = max((deadline - began) / len(seeds), 0.05)
@@ -128,6 +129,7 @@ class ClusterMap:
             deadline=deadline,
         )
         await self._asked(answers, failures, began, deadline)
+        self._learn_again = monotonic() + probe_pause(jitter())
         return {**failures, **self.discovery.doubt}
 
     async def refresh(self, hints: Sequence[Address]) -> None:

@@ -173,7 +173,7 @@ class Connection(Outbox):
         # What was deciphered already wakes no selector; and an end with an error wakes uvloop's
         # once, be there data before it or not.
         pending = self._tls and self._sock.pending()  # type: ignore[attr-defined]
-        if pending or (self.sent and self._poll.poll(0)):
+        if pending or ((self.sent or self.queued) and self._poll.poll(0)):
             self._loop.call_soon(self._readable_again)
 
     def _readable_again(self) -> None:

@@ -111,7 +111,8 @@ class Link:
         try:
             sock = await dial(self._target, self._config, self._tls, self._loop, seconds)
         except (NotSent, Refused) as error:
-            self._owner.failed(self, error)
+            # Not now: a loop with eager tasks is here before the owner has this link.
+            self._loop.call_soon(self._owner.failed, self, error)
             return
         self._sock = sock
         self.pulse.heard(monotonic())

@@ -31,6 +31,9 @@ if TYPE_CHECKING:
 _RECORD = 16384
 """Bytes that TLS may have sealed in a record that could not be written yet."""
 
+_CHUNK = 1 << 20
+"""Bytes put together at a time of what waits for a node that takes it slowly."""
+
 _GONE = getattr(select, "POLLRDHUP", 0) | select.POLLHUP | select.POLLERR
 NOT_NOW = (BlockingIOError, InterruptedError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
 """What a socket that never blocks raises instead."""
@@ -64,6 +67,7 @@ class Outbox:
         is_full: Whether its owner was told so.
         cause: What it was lost by, if that is known.
         blocked_since: Since when the node takes no more, in monotonic seconds; None while it does.
+        kept_since: Since when what is queued waits for it; None when none of it is to be ended.
     """
 
     _watch: Watch
@@ -86,6 +90,7 @@ class Outbox:
         "cause",
         "closed",
         "is_full",
+        "kept_since",
         "pieces",
         "queued",
         "sent",
@@ -104,6 +109,7 @@ class Outbox:
         self.closed = False
         self.is_full = False
         self.blocked_since: float | None = None
+        self.kept_since: float | None = None
         self.queued: list[Place[Any]] = []
         self.pieces: list[bytes] = []
         self.sent: deque[Place[Any]] = deque()
@@ -174,8 +180,11 @@ class Outbox:
     def _flush(self) -> None:
         """Write what was queued in this tick."""
         self._due = False
-        if self.blocked_since is not None or self.closed:
-            return
+        if self.blocked_since is None and not self.closed:
+            self._write(None)
+
+    def _write(self, most: int | None) -> None:
+        """Write what is queued: all of it, or about so many bytes of it."""
         if any(map(is_done, self.queued)):
             self._drop_what_ended()
         if not self.queued:
@@ -184,7 +193,8 @@ class Outbox:
             # The node hung up: what it said before is still to be read, and then its end.
             self._loop.call_soon(self._readable_again)
             return
-        data = b"".join(self.pieces)
+        pieces = self.pieces if most is None else _first_of(self.pieces, most)
+        data = b"".join(pieces)
         try:
             self._watch.written(self.asked)
             count = self._sock.send(data)
@@ -194,7 +204,7 @@ class Outbox:
             self._hear_why()
             self.lose()
             return
-        if count == len(data):
+        if count == len(data) and len(pieces) == len(self.pieces):
             self._was_written(self.queued)
             self.queued.clear()
             self.pieces.clear()
@@ -242,9 +252,12 @@ class Outbox:
         self._was_written(self.queued[:pieces])
         self._joined = joined
         del self.queued[:pieces], self.pieces[:pieces]
+        now = monotonic()
         if self.blocked_since is None:
-            self.blocked_since = monotonic()
+            self.kept_since = self.blocked_since = now
             self._loop.add_writer(self._sock.fileno(), self._writable)
+        elif count:
+            self.blocked_since = now
         self._look_for_room()
 
     def _writable(self) -> None:
@@ -257,8 +270,20 @@ class Outbox:
         except OSError:
             self.lose()
             return
-        if not self._rest:
+        if self._rest:
+            return
+        if self.queued:
+            self._write(_CHUNK)
+        if not (self._rest or self.queued or self.closed):
             self._loop.remove_writer(self._sock.fileno())
-            self.blocked_since = None
-            self._flush()
+            self.blocked_since = self.kept_since = None
             self._look_for_room()
+
+
+def _first_of(pieces: list[bytes], most: int) -> list[bytes]:
+    """Return the first pieces, about so many bytes of them."""
+    size = count = 0
+    while size < most and count < len(pieces):
+        size += len(pieces[count])
+        count += 1
+    return pieces[:count]

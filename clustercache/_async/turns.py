@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections import deque
+from collections import OrderedDict
 from time import monotonic
 
 
@@ -15,7 +15,8 @@ class Turns:
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         """Begin with nobody."""
         self._loop = loop
-        self._line: deque[asyncio.Future[bool]] = deque()
+        # By its key each leaves at once: in a list, many who wait would look for their places.
+        self._line: OrderedDict[asyncio.Future[bool], None] = OrderedDict()
 
     def __bool__(self) -> bool:
         """Tell whether anybody waits."""
@@ -29,7 +30,9 @@ class Turns:
             first: Whether to stand before all others: one whose turn came for nothing.
         """
         turn: asyncio.Future[bool] = self._loop.create_future()
-        (self._line.appendleft if first else self._line.append)(turn)
+        self._line[turn] = None
+        if first:
+            self._line.move_to_end(turn, last=False)
         timer = self._loop.call_later(max(deadline - monotonic(), 0.0), _end, turn)
         try:
             return await turn
@@ -39,13 +42,12 @@ class Turns:
             raise
         finally:
             timer.cancel()
-            if turn in self._line:
-                self._line.remove(turn)
+            self._line.pop(turn, None)
 
     def call_next(self) -> None:
         """Let the first one go on, if there is one."""
         while self._line:
-            turn = self._line.popleft()
+            turn, _ = self._line.popitem(last=False)
             if not turn.done():
                 turn.set_result(True)
                 return

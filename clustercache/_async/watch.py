@@ -76,6 +76,7 @@ class Watch:
         if not since:
             return
         due = max(connection.heard, min(since)) + self._patience
+        self._expire_unwritten(now)
         if now >= due:
             due = now + self._patience
             connection.tell_silence()
@@ -83,6 +84,8 @@ class Watch:
         if self._expire(now) or (blocked is not None and now - blocked >= self._deadline):
             connection.lose()
         if not connection.closed:
+            if connection.kept_since is not None:
+                since.append(connection.kept_since)
             due = min(due, min(since) + self._deadline)
             self._timer = self._loop.call_later(max(due - now, _GRAIN), self._look)
 
@@ -94,6 +97,16 @@ class Watch:
 
     def _end_of_first(self) -> int:
         return self._marks[1][1] if len(self._marks) > 1 else self._connection.asked
+
+    def _expire_unwritten(self, now: float) -> None:
+        """End what waited too long for a node that reads, but slowly: it will not be written."""
+        connection = self._connection
+        since = connection.kept_since
+        if since is not None and since + self._deadline <= now:
+            connection.kept_since = None
+            for place in connection.queued:
+                if type(place) is not Replies:
+                    settle(place, Trouble.EXPIRED, connection.address)
 
     def _expire(self, now: float) -> bool:
         """End what is too old; tell whether the connection is of no more use to anybody."""

@@ -7,8 +7,9 @@ import random
 
 import pytest
 
+from clustercache import AsyncCluster
 from clustercache.exceptions import DeadlineExceededError, PoolTimeoutError
-from clustercache.testing import FakeCluster, array, delay, push, raw
+from clustercache.testing import FakeCluster, array, delay, error, push, raw
 from tests.loops import LOOPS, run, until
 from tests.shells.ticks import KEY, NEEDS_BLOCKING, closed, echo, keys, lines, needs, received, warm
 
@@ -157,6 +158,20 @@ def test_what_is_given_up_while_its_connection_is_opened_is_never_written(fake, 
 
     run(main(), loop=loop)
     assert not node.received("INCR")
+
+
+def test_what_was_answered_to_one_who_gave_up_is_not_told_to_a_later_one(node, loop):
+    node.on("HELLO", delay(0.05, error("WRONGPASS invalid username-password pair")))
+
+    async def main():
+        async with AsyncCluster.from_url(node.url, password="secret", deadline=2.0) as r:
+            with pytest.raises(TimeoutError):
+                await asyncio.wait_for(r.get(KEY), 0.02)
+            await until(lambda: r._here().map._learning is None)
+            node.off("HELLO")  # the password is what it should be now
+            assert await r.get(KEY) == KEY.encode()
+
+    run(main(), loop=loop)
 
 
 @pytest.mark.parametrize("how", ["cancelled", "timed out", "expired"])

@@ -6,8 +6,9 @@ import asyncio
 
 import pytest
 
-from clustercache.exceptions import DeadlineExceededError, OutcomeUnknownError
-from clustercache.testing import FakeCluster, delay, silence
+from clustercache import AsyncCluster
+from clustercache.exceptions import DeadlineExceededError, NoClusterError, OutcomeUnknownError
+from clustercache.testing import FakeCluster, delay, error, silence
 from tests.loops import LOOPS, run
 from tests.shells.ticks import KEY, OTHER, Clock, echo, keys, lines, received, warm
 
@@ -182,3 +183,16 @@ def test_a_loop_that_was_blocked_does_not_take_replies_for_late(fake, node):
             assert await call == 1
 
     run(main())
+
+
+@pytest.mark.parametrize("loop", LOOPS)
+def test_many_who_wait_for_the_topology_ask_for_it_no_oftener_than_one(fake, node, loop):
+    node.on("HELLO", error("LOADING soon"))
+
+    async def main():
+        async with AsyncCluster.from_url(node.url, deadline=0.5) as r:
+            found = await asyncio.gather(*map(r.get, keys(100)), return_exceptions=True)
+            assert {type(one) for one in found} == {NoClusterError}
+
+    run(main(), loop=loop)
+    assert 3 <= len(node.all_connections) <= 11  # a pause is of 50 ms at the least

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import time
 
 import pytest
 
 from clustercache import AsyncCluster
+from clustercache._async.turns import Turns
 from clustercache.exceptions import ConfigurationError, DeadlineExceededError, PoolTimeoutError
-from clustercache.testing import FakeCluster, delay, silence
+from clustercache.testing import FakeCluster, delay, silence, simple
 from tests.loops import LOOPS, run
 from tests.shells.ticks import KEY, OTHER, Clock, echo, keys, lines, received, warm
 
@@ -144,3 +146,52 @@ def test_a_silent_node_fails_nobody_who_waits_before_his_time(fake, loop):
 def test_a_window_is_a_whole_number_of_at_least_one(fake, loop, wrong):
     with pytest.raises(ConfigurationError, match="max_in_flight"):
         AsyncCluster.from_url(fake.url, max_in_flight=wrong)
+
+
+def test_the_room_of_a_connection_that_is_never_made_is_the_next_ones(fake, loop):
+    node = fake.owner(KEY)
+
+    async def watch(r):
+        async with r.pipeline(transaction=True) as pipe:
+            return await pipe.watch(KEY)
+
+    async def main():
+        async with warm(fake, max_connections=1) as r:
+            node.on("WATCH", simple("OK")).on("UNWATCH", simple("OK")).on("HELLO", silence())
+            before = len(node.received("HELLO"))
+            first = asyncio.create_task(watch(r))
+            await received(node, "HELLO", before + 1)
+            node.off("HELLO")
+            second = asyncio.create_task(watch(r))
+            await asyncio.sleep(0)
+            first.cancel()
+            with Clock() as clock:
+                assert await second
+            assert clock.took < 0.5
+
+    run(main(), loop=loop)
+
+
+def test_many_who_wait_in_line_do_not_look_for_their_places(loop):
+    """The work for each is the same, however many wait."""
+
+    async def seconds(count):
+        turns = Turns(asyncio.get_running_loop())
+        waiting = [asyncio.create_task(turns.wait(time.monotonic() + 60)) for _ in range(count)]
+        await asyncio.sleep(0)
+        began = time.process_time()
+        for number, one in enumerate(waiting):
+            if number % 2:
+                turns.call_next()
+            else:
+                one.cancel()
+            await asyncio.sleep(0)
+        turns.call_all()
+        await asyncio.wait(waiting)
+        return time.process_time() - began
+
+    async def main():
+        few = min([await seconds(1000) for _ in range(3)])
+        assert await seconds(16_000) < 60 * few
+
+    run(main(), loop=loop)

@@ -11,7 +11,9 @@ import pytest
 from redis.exceptions import PubSubError
 
 from clustercache import AsyncCluster
-from clustercache._async import subscriber
+from clustercache._async import link, subscriber
+from clustercache._async.dial import dial
+from clustercache._events import NotSent
 from clustercache.exceptions import ClosedError
 from clustercache.testing import FakeCluster
 from tests.portal import until
@@ -323,3 +325,26 @@ class Provider:
         if self.fails:
             raise LookupError
         return ("user", "password")
+
+
+@pytest.mark.skipif(not hasattr(asyncio, "eager_task_factory"), reason="since Python 3.12")
+def test_an_attempt_to_connect_that_fails_at_once_is_followed_by_another(fake, broker, monkeypatch):
+    attempts = []
+
+    async def unreachable_once(*args):
+        attempts.append(args)
+        if len(attempts) == 1:
+            msg = "cannot connect: the network is down"
+            raise NotSent(msg)
+        return await dial(*args)
+
+    async def run(client):
+        asyncio.get_running_loop().set_task_factory(asyncio.eager_task_factory)
+        monkeypatch.setattr(link, "dial", unreachable_once)
+        began = monotonic()
+        async with client.pubsub() as ps:
+            await ps.subscribe("news")
+            await until(lambda: broker.nodes_with("", b"news"))
+        assert monotonic() - began < 0.5
+
+    with_client(fake, run, socket_timeout=4.0)
