@@ -14,7 +14,7 @@ from clustercache import AsyncCluster
 from clustercache._async import subscriber
 from clustercache.exceptions import ClosedError
 from clustercache.testing import FakeCluster
-from tests.portal import until
+from tests.loops import until
 from tests.shells.pubsub_stories import data, messages, with_client
 from tests.shells.subscribers import Broker
 
