@@ -6,9 +6,8 @@ import os
 
 from hypothesis import settings
 
+from tests.asyncs import connect, shell  # noqa: F401 - either client
 from tests.clusters import cluster, nothing_left_behind  # noqa: F401 - fixtures for all
-from tests.faces import shell  # noqa: F401
-from tests.portal import connect  # noqa: F401
 
 # A shared machine is slow at times, which is no property of the code under test; a failure in CI
 # must be reproducible from its output alone.

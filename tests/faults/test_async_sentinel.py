@@ -10,7 +10,7 @@ import pytest
 
 from clustercache import AsyncCluster
 from clustercache.localcluster import LocalCluster
-from tests.portal import until
+from tests.loops import until
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -17,7 +17,6 @@ from clustercache.localcluster import LocalCluster
 from tests.clusters import need_server
 from tests.faults.calls import tags_of
 from tests.faults.strikes import PROMOTED, promoted_at
-from tests.portal import Portal
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -123,28 +122,18 @@ def promotion_of(replica: Node, listener: Listener) -> float:
     return promoted_at(replica)
 
 
-@contextmanager
-def client_of(shell: str, url: str) -> Iterator[Any]:
-    """A client of either shell; the asyncio one is used as if it were blocking."""
-    if shell == "blocking":
-        with Cluster.from_url(url) as client:
-            yield client
-        return
-    with Portal() as portal, portal.connect(url) as client:
-        yield client
-
-
 @pytest.mark.parametrize(
     ("shell", "fault", "server"),
     [
-        ("blocking", "kill", "valkey"),
-        ("blocking", "stop", "valkey"),
-        ("blocking", "kill", "redis-7.0"),
+        ("sync", "kill", "valkey"),
+        ("sync", "stop", "valkey"),
+        ("sync", "kill", "redis-7.0"),
         ("asyncio", "kill", "valkey"),
     ],
+    indirect=["shell"],
 )
 def test_subscribers_hear_again_after_a_promotion(
-    shell: str, fault: str, server: str, report: Any
+    connect: Any, fault: str, server: str, report: Any
 ) -> None:
     config = {"notify-keyspace-events": "KEA"}
     with LocalCluster(server=need_server(server).path, config=config) as lc:
@@ -155,7 +144,7 @@ def test_subscribers_hear_again_after_a_promotion(
         pattern = "__keyspace@0__:key:*"
         everything = [*channels, events]
         publisher = Publisher(lc.url, channels, [key])
-        with client_of(shell, lc.url) as client, client.pubsub() as ps, publisher.at_work():
+        with connect(lc.url) as client, client.pubsub() as ps, publisher.at_work():
             ps.ssubscribe(*channels)
             ps.keyspace("key:*")
             listener = Listener(ps)
@@ -176,12 +165,13 @@ def test_subscribers_hear_again_after_a_promotion(
 
 @pytest.mark.parametrize(
     ("shell", "fault"),
-    [("blocking", "kill"), ("blocking", "stop"), ("asyncio", "kill"), ("asyncio", "stop")],
+    [("sync", "kill"), ("sync", "stop"), ("asyncio", "kill"), ("asyncio", "stop")],
+    indirect=["shell"],
 )
 def test_a_plain_subscriber_of_the_node_that_is_hit_hears_again_from_another(
-    shell: str, fault: str, report: Any
+    connect: Any, fault: str, report: Any
 ) -> None:
-    with LocalCluster() as lc, client_of(shell, lc.url) as client, client.pubsub() as ps:
+    with LocalCluster() as lc, connect(lc.url) as client, client.pubsub() as ps:
         ps.subscribe("news")
         home = ps._subscriber.state.home
         victim = next(node for node in lc.primaries if node.address == home)
@@ -207,16 +197,18 @@ def test_a_plain_subscriber_of_the_node_that_is_hit_hears_again_from_another(
 
 
 @pytest.mark.parametrize(
-    ("shell", "server"), [("blocking", "valkey"), ("blocking", "redis-7.0"), ("asyncio", "valkey")]
+    ("shell", "server"),
+    [("sync", "valkey"), ("sync", "redis-7.0"), ("asyncio", "valkey")],
+    indirect=["shell"],
 )
 def test_subscribers_hear_again_after_a_slot_has_moved(
-    shell: str, server: str, report: Any
+    connect: Any, server: str, report: Any
 ) -> None:
     with LocalCluster(server=need_server(server).path) as lc:
         source, target, _ = lc.primaries
         channels, _ = names_on(lc, source)
         publisher = Publisher(lc.url, channels, [])
-        with client_of(shell, lc.url) as client, client.pubsub() as ps, publisher.at_work():
+        with connect(lc.url) as client, client.pubsub() as ps, publisher.at_work():
             ps.ssubscribe(*channels)
             listener = Listener(ps)
             for here, there in ((source, target), (target, source)):
@@ -242,15 +234,14 @@ def move(lc: LocalCluster, slot: int, source: Node, target: Node) -> None:
         node.call("CLUSTER", "SETSLOT", slot, "NODE", target.node_id)
 
 
-@pytest.mark.parametrize("shell", ["blocking", "asyncio"])
-def test_a_keyspace_iterator_joins_a_primary_that_is_new(shell: str, report: Any) -> None:
+def test_a_keyspace_iterator_joins_a_primary_that_is_new(connect: Any, report: Any) -> None:
     config = {"notify-keyspace-events": "KEA"}
     with LocalCluster(config=config) as lc:
         source = lc.primaries[0]
         _, key = names_on(lc, source)
         events = f"__keyspace@0__:{key}"
         publisher = Publisher(lc.url, [], [key])
-        with client_of(shell, lc.url) as client, client.pubsub() as ps:
+        with connect(lc.url) as client, client.pubsub() as ps:
             ps.keyspace()
             listener = Listener(ps)
             target = lc.add_node()

@@ -11,10 +11,10 @@ import pytest
 from clustercache import Cluster
 from clustercache.exceptions import ClusterCacheError
 from clustercache.localcluster import LocalCluster
-from tests.asyncs import needs_pipelines, shell  # noqa: F401 - for both clients
+from tests.asyncs import both  # noqa: F401 - for both clients
 from tests.clusters import need_server
 
-pytestmark = [pytest.mark.live, needs_pipelines]
+pytestmark = pytest.mark.live
 AWAY = 5
 """How far from its own an announced port is."""
 

@@ -10,7 +10,7 @@ import pytest
 from clustercache import Cluster
 from clustercache._core.slots import key_slot
 from clustercache.localcluster import LocalCluster
-from tests.asyncs import shell  # noqa: F401 - both
+from tests.asyncs import both  # noqa: F401 - for both clients
 
 pytestmark = pytest.mark.live
 LIST, ZSET, STREAM, TO = "{b}list", "{b}zset", "{b}stream", "{b}to"

@@ -9,7 +9,7 @@ import redis
 
 from clustercache import Cluster
 from clustercache.exceptions import InvalidArgumentError, UnsupportedCommandError
-from tests.asyncs import shell  # noqa: F401 - for both clients
+from tests.asyncs import both  # noqa: F401 - for both clients
 
 pytestmark = pytest.mark.live
 

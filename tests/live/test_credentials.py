@@ -12,7 +12,7 @@ import redis
 
 from clustercache import Cluster
 from clustercache.localcluster import LocalCluster
-from tests.asyncs import needs_pipelines, shell, sync_only  # noqa: F401 - for both clients
+from tests.asyncs import both, sync_only  # noqa: F401 - for both clients
 from tests.clusters import need_server
 from tests.faults.calls import await_calls, tags_of
 from tests.faults.load import Load
@@ -81,7 +81,6 @@ def users_connections(cluster):
     }
 
 
-@needs_pipelines
 def test_the_documented_rights_are_all_that_a_client_needs(guarded, app):
     with Cluster.from_url(urls(guarded), username="app", password="first") as client:
         node = guarded.node_for("shop:k")

@@ -10,7 +10,7 @@ import pytest
 
 from clustercache import Cluster, ReadFrom
 from clustercache.localcluster import LocalCluster
-from tests.asyncs import shell  # noqa: F401 - both
+from tests.asyncs import both  # noqa: F401 - for both clients
 from tests.clusters import need_server
 
 pytestmark = pytest.mark.live

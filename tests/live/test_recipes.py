@@ -11,10 +11,8 @@ from redis.exceptions import LockError, LockNotOwnedError
 from clustercache import Cluster
 from clustercache.exceptions import NotReplicatedError
 from clustercache.localcluster import LocalCluster
-from tests.faces import Blocking
 
 pytestmark = pytest.mark.live
-BLOCKING = pytest.mark.parametrize("shell", [Blocking], indirect=True)
 KEY = "{d}key"
 SOURCE = "return {KEYS[1], ARGV[1]}"
 LIBRARY = """#!lua name=mine
@@ -45,7 +43,6 @@ def eventually(condition, timeout=20.0):
 # ------------------------------------------------------------------------------- durable writes
 
 
-@BLOCKING
 def test_a_replica_that_is_well_acknowledges(client):
     with client.durable(replicas=1, timeout=5.0, strict=True) as d:
         assert d.set(KEY, "v") is True
@@ -54,7 +51,6 @@ def test_a_replica_that_is_well_acknowledges(client):
         assert d.acknowledged == 1
 
 
-@BLOCKING
 def test_a_replica_that_is_stopped_does_not(fragile, shell):
     with shell.from_url(fragile.url) as client:
         client.set(KEY, "v")
@@ -72,7 +68,6 @@ def test_a_replica_that_is_stopped_does_not(fragile, shell):
     fragile.wait_ready()
 
 
-@BLOCKING
 def test_durable_writes_go_on_through_a_failover(fragile, shell):
     with shell.from_url(fragile.url) as client:
         client.set(KEY, "v")
@@ -85,13 +80,11 @@ def test_durable_writes_go_on_through_a_failover(fragile, shell):
             assert d.acknowledged == 1
 
 
-@BLOCKING
 def test_waiting_for_a_disk_that_is_not_written_is_refused(client):
     with pytest.raises(redis.ResponseError, match=r"(?i)appendonly|unknown command"):
         client.durable(local=True).set(KEY, "v")
 
 
-@BLOCKING
 def test_waiting_for_disks(fragile, shell):
     for node in fragile.nodes:
         node.call("CONFIG", "SET", "appendonly", "yes")

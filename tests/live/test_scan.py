@@ -9,7 +9,7 @@ from clustercache._core.scan import passport
 from clustercache._core.slots import key_slot
 from clustercache.admin.waiting import wait_until
 from clustercache.localcluster import LocalCluster
-from tests.asyncs import shell  # noqa: F401 - for both clients
+from tests.asyncs import both  # noqa: F401 - for both clients
 
 pytestmark = pytest.mark.live
 

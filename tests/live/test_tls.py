@@ -15,7 +15,7 @@ from clustercache.config import ClusterConfig
 from clustercache.exceptions import AdminError, UntrustedError
 from clustercache.localcluster import LocalCluster
 from clustercache.localcluster.certificates import make_certificates
-from tests.asyncs import needs_pipelines, shell  # noqa: F401 - for both clients
+from tests.asyncs import both  # noqa: F401 - for both clients
 from tests.clusters import need_tls
 
 pytestmark = pytest.mark.live
@@ -129,7 +129,6 @@ def test_a_least_version_that_the_server_lacks_is_refused(refused):
             assert client.ping()
 
 
-@needs_pipelines
 def test_an_expired_certificate_is_refused_at_that_node_alone(tmp_path, refused):
     with LocalCluster(3, 0, server=need_tls().path, tls=True) as made:
         node = made.node_for("k")

@@ -8,7 +8,7 @@ import redis
 from clustercache import Cluster
 from clustercache.exceptions import AdminError, ConfigurationError, CrossSlotError
 from clustercache.localcluster import LocalCluster
-from tests.asyncs import needs_pipelines, shell  # noqa: F401 - for both clients
+from tests.asyncs import both  # noqa: F401 - for both clients
 from tests.clusters import is_alive, need_tls
 
 pytestmark = pytest.mark.live
@@ -40,7 +40,6 @@ def test_a_standalone_server_takes_keys_of_any_slots_in_one_command(connect, alo
     assert count[1] - count[0] == 1
 
 
-@needs_pipelines
 def test_a_pipeline_to_a_standalone_server_may_mix_keys_too(alone):
     with Cluster.from_url(alone.url) as client, client.pipeline() as pipe:
         pipe.mset({"foo": 1, "bar": 2}).rename("foo", "baz").mget("foo", "bar", "baz")

@@ -6,7 +6,7 @@ import asyncio
 from time import monotonic
 
 from clustercache import AsyncCluster
-from tests.portal import until
+from tests.loops import until
 
 
 def with_client(fake, run, **options):

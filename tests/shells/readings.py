@@ -9,9 +9,6 @@ import time
 import pytest
 
 from clustercache import Cluster, ReadFrom
-from tests.asyncs import Blocking, sync_only
-
-__all__ = ["sync_only"]
 
 KEY, OTHER = "bar", "foo"
 
@@ -20,14 +17,12 @@ LINK_DOWN = b"role:slave\r\nmaster_link_status:down\r\n"
 LINK_UP = b"role:slave\r\nmaster_link_status:up\r\n"
 
 
-@pytest.fixture(autouse=True, params=["sync", "asyncio"])
-def shell(request, monkeypatch):
-    """Which client `Cluster` is, here and in the module."""
-    if request.param == "asyncio":
-        for names in (globals(), vars(request.module)):
-            if "Cluster" in names:
-                monkeypatch.setitem(names, "Cluster", Blocking)
-    return request.param
+@pytest.fixture(autouse=True)
+def both(shell, request, monkeypatch):
+    """Let `Cluster` be either client, here and in the module."""
+    for names in (globals(), vars(request.module)):
+        if "Cluster" in names:
+            monkeypatch.setitem(names, "Cluster", shell)
 
 
 def client_of(fake, policy, **options):

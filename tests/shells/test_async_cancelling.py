@@ -11,7 +11,7 @@ from clustercache import AsyncCluster
 from clustercache.exceptions import DeadlineExceededError, PoolTimeoutError
 from clustercache.testing import FakeCluster, array, delay, error, push, raw
 from tests.loops import LOOPS, run, until
-from tests.shells.ticks import KEY, NEEDS_BLOCKING, closed, echo, keys, lines, needs, received, warm
+from tests.shells.ticks import KEY, closed, echo, keys, lines, received, warm
 
 pytestmark = pytest.mark.parametrize("loop", LOOPS)
 
@@ -243,7 +243,6 @@ def test_a_group_of_tasks_that_one_failure_cancels_leaves_the_client_well(fake, 
     run(main(), loop=loop)
 
 
-@needs("pipeline")
 def test_a_cancelled_pipeline_leaves_the_connection_in_step(fake, node, loop):
     node.on(f"GET {FIRST}", slowly)
 
@@ -261,7 +260,6 @@ def test_a_cancelled_pipeline_leaves_the_connection_in_step(fake, node, loop):
     run(main(), loop=loop)
 
 
-@NEEDS_BLOCKING
 def test_a_cancelled_blocking_call_closes_its_own_connection_and_harms_nobody(fake, node, loop):
     node.on("BLPOP", lambda command, connection: delay(0.3, array(KEY.encode(), b"x")))
 

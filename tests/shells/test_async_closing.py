@@ -14,12 +14,10 @@ from tests.shells.readings import wait_until
 from tests.shells.subscribers import Broker
 from tests.shells.ticks import (
     KEY,
-    NEEDS_BLOCKING,
     OTHER,
     Clock,
     closed,
     keys,
-    needs,
     received,
     warm,
 )
@@ -52,8 +50,6 @@ def test_nothing_is_left(fake, loop):
     run(main(), loop=loop)
 
 
-@NEEDS_BLOCKING
-@needs("pubsub", "pipeline")
 def test_nothing_is_left_of_what_has_connections_of_its_own(fake, node, loop):
     broker = Broker(fake)
     node.on("WATCH", simple("OK")).on("UNWATCH", simple("OK")).on("BLPOP", delay(0.01, None))
@@ -131,7 +127,6 @@ def test_a_silent_call_is_not_waited_for_beyond_its_deadline(fake, node, loop):
 
 
 @pytest.mark.parametrize("used", [True, False], ids=["used", "unused"])
-@needs("pipeline")
 def test_later_calls_are_refused(fake, loop, used):
     async def main():
         r = AsyncCluster.from_url(fake.url)
@@ -151,7 +146,6 @@ def test_later_calls_are_refused(fake, loop, used):
     wait_until(lambda: not any(node.connections for node in fake.nodes))
 
 
-@NEEDS_BLOCKING
 def test_a_blocked_call_is_woken(fake, node, loop):
     node.on("BLPOP", silence())
 

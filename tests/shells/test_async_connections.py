@@ -10,7 +10,7 @@ import pytest
 from clustercache.testing import FakeCluster, array, delay, error, simple
 from tests.loops import LOOPS, run
 from tests.shells.subscribers import Broker
-from tests.shells.ticks import KEY, NEEDS_BLOCKING, Clock, echo, keys, lines, needs, received, warm
+from tests.shells.ticks import KEY, Clock, echo, keys, lines, received, warm
 
 pytestmark = pytest.mark.parametrize("loop", LOOPS)
 
@@ -28,7 +28,6 @@ def node(fake):
     return fake.owner(KEY)
 
 
-@NEEDS_BLOCKING
 def test_a_blocked_call_holds_up_nobody(fake, node, loop):
     node.on("BLPOP", delay(0.3, array(KEY.encode(), b"x")))
 
@@ -45,7 +44,6 @@ def test_a_blocked_call_holds_up_nobody(fake, node, loop):
     assert not lines(node.received("BLPOP")) & lines(node.received("GET"))
 
 
-@NEEDS_BLOCKING
 def test_blocked_calls_have_a_connection_each_and_it_is_used_again(fake, node, loop):
     node.on("BLPOP", delay(0.1, array(KEY.encode(), b"x")))
 
@@ -58,7 +56,6 @@ def test_blocked_calls_have_a_connection_each_and_it_is_used_again(fake, node, l
     assert len(lines(node.received("BLPOP"))) == 3
 
 
-@needs("pipeline")
 def test_what_is_watched_is_watched_on_a_connection_of_its_own(fake, node, loop):
     node.on("WATCH", simple("OK")).on("MULTI", simple("OK")).on("SET", simple("QUEUED"))
     node.on("EXEC", [[simple("OK")]])
@@ -86,7 +83,6 @@ async def watching(r):
         yield
 
 
-@needs("pipeline")
 def test_two_who_watch_do_not_share(fake, node, loop):
     node.on("WATCH", simple("OK")).on("UNWATCH", simple("OK"))
 
@@ -98,7 +94,6 @@ def test_two_who_watch_do_not_share(fake, node, loop):
     assert len(lines(node.received("WATCH"))) == 2
 
 
-@needs("pubsub")
 def test_subscriptions_have_connections_of_their_own(fake, node, loop):
     broker = Broker(fake)
 

@@ -17,7 +17,7 @@ from clustercache.testing import (
     simple,
 )
 from tests.loops import LOOPS, run
-from tests.shells.ticks import KEY, Clock, echo, keys, lines, needs, received, warm, ways
+from tests.shells.ticks import KEY, Clock, echo, keys, lines, received, warm, ways
 
 pytestmark = pytest.mark.parametrize("loop", LOOPS)
 
@@ -186,7 +186,6 @@ def test_an_end_that_was_there_before_the_write_harms_none_of_a_tick(fake, node,
     assert len(node.received("INCR")) == 30
 
 
-@needs("pipeline")
 def test_an_end_that_was_there_before_the_write_harms_no_pipeline(fake, node, loop):
     async def main():
         async with warm(fake) as r:

@@ -9,7 +9,7 @@ import pytest
 from clustercache import AsyncCluster
 from clustercache.testing import FakeCluster, error
 from tests.loops import LOOPS, run
-from tests.shells.ticks import KEY, OTHER, echo, keys, lines, needs, received, warm, ways
+from tests.shells.ticks import KEY, OTHER, echo, keys, lines, received, warm, ways
 
 pytestmark = pytest.mark.parametrize("loop", LOOPS)
 
@@ -117,7 +117,6 @@ def test_each_gets_its_own_reply_an_error_among_them(fake, loop):
     assert len(ways(node.received("GET"))) == 1
 
 
-@needs("pipeline")
 def test_a_pipeline_shares_the_connection_and_is_one_write_itself(fake, loop):
     node = fake.owner(KEY)
 

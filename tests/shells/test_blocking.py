@@ -23,7 +23,7 @@ from clustercache.exceptions import (
     UnsupportedCommandError,
 )
 from clustercache.testing import FakeCluster, array, close_before_reply, delay, error, null, silence
-from tests.asyncs import shell, sync_only  # noqa: F401 - both
+from tests.asyncs import both, sync_only  # noqa: F401 - for both clients
 
 KEY = "bar"
 FORCED = "UNBLOCKED force unblock from blocking operation, instance state changed"

@@ -10,7 +10,7 @@ import redis
 
 from clustercache import Cluster, ReadFrom
 from clustercache.testing import FakeCluster, delay, error, silence, simple
-from tests.asyncs import needs_pipelines, shell, sync_only  # noqa: F401 - for both clients
+from tests.asyncs import both, sync_only  # noqa: F401 - for both clients
 
 NOAUTH = error("NOAUTH Authentication required.")
 WRONGPASS = error("WRONGPASS invalid username-password pair or user is disabled.")
@@ -50,7 +50,6 @@ def logins(node):
 
 @pytest.mark.parametrize("code", [NOAUTH, WRONGPASS], ids=["noauth", "wrongpass"])
 @pytest.mark.parametrize("many", [False, True], ids=["call", "pipeline"])
-@needs_pipelines
 def test_a_login_that_is_not_accepted_is_made_anew(fake, client, provider, code, many):
     node = fake.owner("bar")
     node.on("GET", [code, b"1"])
@@ -177,7 +176,6 @@ def test_a_caller_renews_its_own_connection_and_waits_for_no_other(fake, provide
         node.wait_for(lambda: len(logins(node)) == others + 1)
 
 
-@sync_only
 def test_connections_to_replicas_and_blocking_ones_are_renewed_too(provider):
     with FakeCluster(primaries=1, replicas=1) as fake:
         options = {"credential_provider": provider, "read_from": ReadFrom.PREFER_REPLICA}
@@ -192,7 +190,6 @@ def test_connections_to_replicas_and_blocking_ones_are_renewed_too(provider):
             assert "second" in logins(fake.primaries[0])
 
 
-@needs_pipelines
 def test_a_lock_is_looked_up_at_the_primary(fake_with_replica):
     url, replica = fake_with_replica
     with Cluster.from_url(url, read_from=ReadFrom.PREFER_REPLICA) as client:

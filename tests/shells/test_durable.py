@@ -22,7 +22,7 @@ from clustercache.testing import (
     integer,
     silence,
 )
-from tests.asyncs import shell  # noqa: F401 - both
+from tests.asyncs import both  # noqa: F401 - for both clients
 
 KEY = "bar"
 SECRET = "a-value-that-no-message-may-show"

@@ -22,12 +22,11 @@ from clustercache.instrumentation import (
     TopologyChanged,
 )
 from clustercache.testing import FakeCluster, array, delay, error, silence, simple
-from tests.faces import Blocking
+from tests.asyncs import sync_only
 from tests.shells.subscribers import Broker
 
 SECRET = "a-key-or-value-that-no-event-may-show"
 SLOT = 5061  # of "bar"
-BLOCKING = pytest.mark.parametrize("shell", [Blocking], indirect=True)
 
 
 @pytest.fixture
@@ -240,7 +239,6 @@ def test_seeds_that_do_not_answer_are_told(fake, heard, shell):
     assert heard.of(RefreshDone)[0].failed == (silent.address,)
 
 
-@BLOCKING
 def test_a_gap_of_a_subscription_is_told_without_its_channel(fake, client, heard):
     broker = Broker(fake)
     with client.pubsub() as ps:
@@ -263,7 +261,7 @@ def test_a_hook_that_fails_disturbs_no_call(fake, caplog, shell):
     assert len([line for line in caplog.messages if "hook_failed" in line]) == 1
 
 
-@BLOCKING
+@sync_only
 def test_a_hook_may_use_the_client_and_holds_no_lock_meanwhile(fake, shell):
     told, ends = [], []
 

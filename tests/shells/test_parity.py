@@ -14,7 +14,6 @@ from redis.commands import RedisClusterCommands
 from clustercache import AsyncCluster, Cluster
 from clustercache.testing import FakeCluster
 from tests import loops
-from tests.shells.ticks import needs
 
 MAKERS = {
     "client": lambda r: r,
@@ -27,18 +26,6 @@ MAKERS = {
     "node": lambda r: r.get_nodes()[0],
     "node's commands": lambda r: r.get_nodes()[0].redis_connection,
 }
-
-NEEDED = {
-    "client": ("pipeline", "transaction", "pubsub", "durable", "lock", "reauthenticate"),
-    "pipeline": ("pipeline",),
-    "transaction": ("transaction",),
-    "pubsub": ("pubsub",),
-    "durable": ("durable",),
-    "script": ("lock",),  # register_script is there, as redis-py's
-    "lock": ("lock",),
-}
-THERE = [what for what in MAKERS if all(hasattr(AsyncCluster, one) for one in NEEDED.get(what, ()))]
-WHAT = [pytest.param(what, marks=needs(*NEEDED.get(what, ()))) for what in MAKERS]
 
 NO_THREADS = "a task does what a thread does for the other"
 ONLY_SYNC = {
@@ -96,13 +83,13 @@ def pairs():
     async def looping(url):
         async with AsyncCluster.from_url(url) as r:
             await r.initialize()
-            return {what: type(MAKERS[what](r)) for what in THERE}
+            return {what: type(MAKERS[what](r)) for what in MAKERS}
 
     with FakeCluster(primaries=1) as fake:
         with Cluster.from_url(fake.url) as r:
-            blocking = {what: type(MAKERS[what](r)) for what in THERE}
+            blocking = {what: type(MAKERS[what](r)) for what in MAKERS}
         other = loops.run(looping(fake.url))
-    return {what: (blocking[what], other[what]) for what in THERE}
+    return {what: (blocking[what], other[what]) for what in MAKERS}
 
 
 def parameters(kind, name):
@@ -114,7 +101,7 @@ def parameters(kind, name):
     return [(one.name, one.kind, one.default) for one in signature.parameters.values()]
 
 
-@pytest.mark.parametrize("what", WHAT)
+@pytest.mark.parametrize("what", MAKERS)
 def test_both_shells_have_the_same_names(pairs, what):
     blocking, looping = map(surface, pairs[what])
     twins = {TRANSLATED.get(name, name): name for name in looping}
@@ -123,7 +110,7 @@ def test_both_shells_have_the_same_names(pairs, what):
     assert set(twins) - blocking == set(ONLY_ASYNC.get(what, ()))
 
 
-@pytest.mark.parametrize("what", WHAT)
+@pytest.mark.parametrize("what", MAKERS)
 def test_both_shells_have_the_same_signatures(pairs, what):
     blocking, looping = pairs[what]
     names = {TRANSLATED.get(name, name): name for name in surface(looping)}
@@ -190,12 +177,12 @@ def kind_of(owner, name):
     ("table", "kind"), [(COROUTINES, "coroutine"), (ITERATORS, "iterator"), (PLAIN, "plain")]
 )
 def test_what_has_to_be_awaited_is_known(pairs, table, kind):
-    for what in table.keys() & THERE:
+    for what in table:
         names, looping = table[what], pairs[what][1]
         assert {name: kind_of(looping, name) for name in names} == dict.fromkeys(names, kind)
 
 
-@pytest.mark.parametrize("what", WHAT)
+@pytest.mark.parametrize("what", MAKERS)
 def test_the_blocking_shell_has_nothing_to_await(pairs, what):
     blocking = pairs[what][0]
     methods = [name for name in surface(blocking) if callable(getattr(blocking, name))]
@@ -262,14 +249,7 @@ async def sent_by_looping(name):
     return outcome, client.sent
 
 
-@pytest.mark.parametrize(
-    "name",
-    [
-        pytest.param(name, marks=needs("pipeline") if name == "ft" else ())
-        for name in COMMANDS
-        if name not in OURS
-    ],
-)
+@pytest.mark.parametrize("name", [name for name in COMMANDS if name not in OURS])
 def test_both_shells_send_the_same_words(name):
     blocking = recorder(BlockingRecorder)
     outcome = ended(lambda: getattr(blocking, name)(*samples(getattr(blocking, name))))

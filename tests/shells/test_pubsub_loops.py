@@ -15,7 +15,7 @@ from clustercache._async.pubsub import AsyncPubSub
 from clustercache._sync.pubsub import PubSub
 from clustercache.exceptions import InvalidArgumentError
 from clustercache.testing import FakeCluster
-from tests.portal import until
+from tests.loops import until
 from tests.shells.pubsub_stories import data, messages, with_client
 from tests.shells.subscribers import Broker
 

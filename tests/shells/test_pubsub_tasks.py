@@ -16,7 +16,7 @@ from clustercache._async.dial import dial
 from clustercache._events import NotSent
 from clustercache.exceptions import ClosedError
 from clustercache.testing import FakeCluster
-from tests.portal import until
+from tests.loops import until
 from tests.shells.pubsub_stories import data, messages, with_client
 from tests.shells.subscribers import Broker
 

@@ -13,14 +13,14 @@ from clustercache.exceptions import (
     ConfigurationError,
 )
 from clustercache.testing import FakeCluster, array, delay, error
+from tests.asyncs import sync_only
 from tests.shells.readings import (  # noqa: F401 - a fixture
     KEY,
     OTHER,
+    both,
     client_of,
     gets,
-    shell,
     stats_of,
-    sync_only,
     wait_until,
 )
 

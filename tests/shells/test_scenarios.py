@@ -14,7 +14,6 @@ from tests.shells.scenario_model import A_KEY, B_KEY, VALUE, Cast
 from tests.shells.scenario_replies import REPLIES
 from tests.shells.scenarios import SCENARIOS
 from tests.shells.shells import ASYNCIO, SYNC, UVLOOP
-from tests.shells.ticks import needs
 
 PLAYS = [
     *((SYNC, row) for row in SCENARIOS),
@@ -27,8 +26,6 @@ PLAYS = [
 def marks(shell, row):
     if shell.name in row.not_for:
         return pytest.mark.skip(reason=row.not_for[shell.name])
-    if shell is not SYNC and any(call.method == "pipeline" for call in row.calls):
-        return needs("pipeline")
     return pytest.mark.xfail(reason=row.known_bug, strict=True) if row.known_bug else ()
 
 

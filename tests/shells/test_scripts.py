@@ -16,7 +16,6 @@ from clustercache.testing import (
     null,
     simple,
 )
-from tests.faces import Blocking
 
 KEY = "bar"
 SOURCE = "return redis.call('INCR', KEYS[1])"
@@ -82,7 +81,6 @@ def test_a_pipeline_sends_the_source(client, owner):
         assert pipe.execute() == [1]
 
 
-@pytest.mark.parametrize("shell", [Blocking], indirect=True)
 def test_durable_writes_can_be_scripts(client, owner):
     owner.on("EVALSHA", [close_before_reply(), integer(1)])
     owner.on("WAIT", integer(1))

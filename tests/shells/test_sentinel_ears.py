@@ -10,7 +10,7 @@ import pytest
 from clustercache import AsyncCluster
 from clustercache._async import announcements
 from clustercache.testing import FakeServer, error
-from tests.portal import until
+from tests.loops import until
 from tests.shells.test_sources import SERVICE, primary, sentinel_url, watches
 
 

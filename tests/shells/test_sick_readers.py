@@ -16,17 +16,17 @@ from clustercache.exceptions import (
     ShardUnavailableError,
 )
 from clustercache.testing import FakeCluster, delay, error
+from tests.asyncs import sync_only
 from tests.shells.readings import (  # noqa: F401 - a fixture
     KEY,
     LINK_DOWN,
     LINK_UP,
     OTHER,
+    both,
     client_of,
     gets,
     kill,
-    shell,
     stats_of,
-    sync_only,
     wait_until,
 )
 

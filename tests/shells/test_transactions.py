@@ -15,7 +15,7 @@ from clustercache.exceptions import (
     UnsupportedCommandError,
 )
 from clustercache.testing import FakeCluster, close_before_reply, error, null, simple
-from tests.faces import Blocking
+from tests.asyncs import sync_only
 
 SECRET = "a-value-that-no-message-may-show"
 
@@ -177,7 +177,7 @@ def test_a_transaction_that_keeps_nothing_still_tells_of_a_change(watching):
     assert leased(client) == 0
 
 
-@pytest.mark.parametrize("shell", [Blocking], indirect=True)
+@sync_only
 def test_a_connection_that_watched_is_as_patient_as_before(watching):
     client, node, pipe = watching
     pipe.multi()

@@ -5,23 +5,9 @@ from __future__ import annotations
 import asyncio
 import time
 from contextlib import asynccontextmanager
-from importlib.util import find_spec
-
-import pytest
 
 from clustercache import AsyncCluster
 from tests.loops import until
-
-
-def needs(*names):
-    """Skip a test of what the client does not have yet."""
-    missing = [name for name in names if not hasattr(AsyncCluster, name)]
-    return pytest.mark.skipif(bool(missing), reason=f"AsyncCluster has no {missing} yet")
-
-
-NEEDS_BLOCKING = pytest.mark.skipif(
-    find_spec("clustercache._async.blocking") is None, reason="AsyncCluster has no BLPOP yet"
-)
 
 KEY, OTHER = "bar", "foo"
 """Keys of two nodes, in a fake cluster of two primaries."""
