@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 from clustercache._core import refresh, sources
 from clustercache._core.sources import CLUSTER, ROLES, Said, SentinelSource
-from clustercache._core.topology import View
 from clustercache._core.wire import ServerError
 from clustercache._events import NoReply, NotSent, Refused, Silent
 from clustercache._handshake import for_probes, for_sentinels
@@ -158,8 +157,3 @@ class Inquiry:
             self.doubt[address] = error
         _log.info("primary_unconfirmed node=%s reason=%s", address, self.doubt[address])
         return False
-
-
-def counts(answer: Answer, known: frozenset[str]) -> bool:
-    """Tell whether an answer may speak of our cluster, whose nodes' ids are `known`."""
-    return not known or not isinstance(answer, View) or bool(answer.ids & known)

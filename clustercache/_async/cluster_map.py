@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import math
-import random
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
@@ -23,9 +22,9 @@ from clustercache._async.suspicion import Suspicion
 from clustercache._core.refresh import probe_pause
 from clustercache._core.slots import SLOT_COUNT
 from clustercache._limits import jitter
+from clustercache._map import BaseMap
 from clustercache._request import Unsure
 from clustercache._startup import no_cluster, raise_if_refused
-from clustercache.exceptions import ClosedError
 from clustercache.instrumentation import (
     NodeBack,
     NodeReplaced,
@@ -35,23 +34,19 @@ from clustercache.instrumentation import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     from clustercache._async.knowledge import Knowledge
     from clustercache._core.address import Address
+    from clustercache._core.asking import Asking
     from clustercache._core.routing import Part
     from clustercache._core.sources import Answer
-    from clustercache._core.topology import Shard, Topology
+    from clustercache._core.topology import Topology
+    from clustercache._inquiry import Inquiry
     from clustercache._request import Command
 
-_REFRESH_TIME = 2.0
-"""Seconds that one refresh may take, whatever its nodes do."""
 
-_HASTE = 0.25
-"""Seconds for each node that a refresh asks while calls wait for a suspected one."""
-
-
-class ClusterMap:
+class ClusterMap(BaseMap[Mux]):
     """What a client knows of the cluster, and one loop's connections to it."""
 
     def __init__(self, knowledge: Knowledge, loop: asyncio.AbstractEventLoop) -> None:
@@ -79,6 +74,10 @@ class ClusterMap:
         if knowledge.topology is not None:
             self._install(knowledge.topology)
 
+    @property
+    def _inquiry(self) -> Inquiry:
+        return self.discovery
+
     # Learning ---------------------------------------------------------------------------------
 
     async def ensure(self, deadline: float) -> None:
@@ -93,9 +92,7 @@ class ClusterMap:
         """
         failures: dict[Address, Exception] = {}
         while True:
-            if self.closed:
-                msg = "the client is closed: make a new one"
-                raise ClosedError(msg)
+            self._refuse_if_closed()
             if self.topology is not None:
                 return
             raise_if_refused(failures, self.config.db)
@@ -120,47 +117,24 @@ class ClusterMap:
     async def _learn_from_seeds(self, deadline: float) -> dict[Address, Exception]:
         # The pause is that of all callers: with one each, many would leave hardly any at all.
         await asyncio.sleep(max(min(self._learn_again, deadline) - monotonic(), 0.0))
-        began, seeds = monotonic(), self.config.seeds
-        # A silent seed must leave time for the others.
-        patience = max((deadline - began) / len(seeds), 0.05)
-        answers, failures = await self.discovery.learn(
-            seeds,
-            patience=min(self.config.socket_connect_timeout, patience),
-            deadline=deadline,
-        )
-        await self._asked(answers, failures, began, deadline)
+        asking = self._ask_seeds(deadline)
+        await self._ask(asking, deadline)
         self._learn_again = monotonic() + probe_pause(jitter())
-        return {**failures, **self.discovery.doubt}
+        return {**asking.failures, **self.discovery.doubt}
 
     async def refresh(self, hints: Sequence[Address]) -> None:
         """Ask some nodes for their views and adopt what comes of it; for the helper."""
-        current = self.topology
-        order = list(current.nodes) if current else []
-        random.shuffle(order)
-        patience = _HASTE if self.suspicions else self.config.socket_connect_timeout
-        began = monotonic()
-        answers, failures = await self.discovery.learn(
-            self.discovery.whom(current, hints, order),
-            avoid=self.suspicions,
-            patience=min(patience, self.config.socket_connect_timeout),
-            deadline=began + _REFRESH_TIME,
-            known=current.ids if current else frozenset(),
-        )
+        await self._ask(self._ask_again(hints))
         self._knowledge.refreshes += 1
-        await self._asked(answers, failures, began)
 
-    async def _asked(
-        self,
-        answers: Sequence[Answer],
-        failures: Mapping[Address, Exception],
-        began: float,
-        deadline: float = math.inf,
-    ) -> None:
-        """Adopt what was said when somebody was asked, and tell of it."""
-        failed = tuple(map(str, failures))
+    async def _ask(self, asking: Asking, deadline: float = math.inf) -> None:
+        """Ask, tell of it, and adopt what was answered."""
+        began = monotonic()
+        await self.discovery.learn(asking)
+        answered, failed = len(asking.answers), tuple(map(str, asking.failures))
         took = monotonic() - began
-        self.observer.tell(RefreshDone(answered=len(answers), failed=failed, seconds=took))
-        await self.adopt(answers, deadline)
+        self.observer.tell(RefreshDone(answered=answered, failed=failed, seconds=took))
+        await self.adopt(asking.answers, deadline)
 
     async def adopt(self, answers: Sequence[Answer], deadline: float = math.inf) -> None:
         """Take the answers, oldest first, into the map; `deadline` is in monotonic seconds."""
@@ -198,18 +172,13 @@ class ClusterMap:
                 self._knowledge.publish(moved, self)
 
     def _install(self, new: Topology) -> None:
-        pools = {a: self.pools.get(a) or self.new_pool(a, readonly=False) for a in new.nodes}
-        of_shard = {shard: pools[shard.primary.address] for shard in new.shards}
-        self.slots = [None if shard is None else of_shard[shard] for shard in new.slots]
+        pools, self.slots = self._reached(new, self._new_pool)
         left = [pool for address, pool in self.pools.items() if address not in pools]
         self.topology, self.pools, self.single = new, pools, new.single
         for pool in left:
             pool.retire()
-        owners = {pool.address for pool in of_shard.values()}
-        for suspicion in list(self.suspicions.values()):
-            watched = new.nodes.keys() - owners if suspicion.replica else owners
-            if suspicion.pool.address not in watched:
-                self.end(suspicion, replaced=True)
+        for suspicion in self._ended_by(new):
+            self.end(suspicion, replaced=True)
         self.observer.tell(
             TopologyChanged(
                 nodes=len(new.nodes),
@@ -220,6 +189,9 @@ class ClusterMap:
         self.followers.look()
 
     # Nodes ------------------------------------------------------------------------------------
+
+    def _new_pool(self, address: Address) -> Mux:
+        return self.new_pool(address, readonly=False)
 
     def new_pool(self, address: Address, *, readonly: bool) -> Mux:
         """Return what reaches a node; `readonly` is for reads that a replica serves."""
@@ -243,15 +215,8 @@ class ClusterMap:
         """Return what reaches a node, known or not (an ASK may name one that no map has yet)."""
         pool = self.pools.get(address)
         if pool is None:
-            pool = self.pools[address] = self.new_pool(address, readonly=False)
+            pool = self.pools[address] = self._new_pool(address)
         return pool
-
-    def any_primary(self) -> Mux | None:
-        """Return the first primary that is not suspected, or else the first."""
-        known = self.topology
-        pools = [self.pool_at(shard.primary.address) for shard in known.shards] if known else []
-        well = (pool for pool in pools if pool.suspicion is None)
-        return next(well, pools[0] if pools else None)
 
     # Health -----------------------------------------------------------------------------------
 
@@ -261,8 +226,7 @@ class ClusterMap:
         Returns:
             False where it owns no slot (any more), so that there is nothing to wait for.
         """
-        known, shard = self.topology, self._shard_of(pool)
-        if shard is None or self.closed or known is None or shard not in known.slots:
+        if not self._may_doubt(pool):
             return False
         self._watch(pool, replica=False)
         return True
@@ -273,7 +237,7 @@ class ClusterMap:
 
     def suspect_replica(self, pool: Mux) -> None:
         """Begin to doubt a replica that served reads: they avoid it until it answers."""
-        if not (self.closed or pool.retired or pool.address in self.suspicions):
+        if self._may_doubt_replica(pool):
             self._watch(pool, replica=True)
 
     def _watch(self, pool: Mux, *, replica: bool) -> None:
@@ -284,15 +248,6 @@ class ClusterMap:
             pool.doubt(suspicion)
             self.observer.tell(NodeSuspected(node=str(pool.address)))
         self.helper.start()
-
-    def _shard_of(self, pool: Mux) -> Shard | None:
-        shards = self.topology.shards if self.topology else ()
-        return next((s for s in shards if self.pools.get(s.primary.address) is pool), None)
-
-    def witnesses_of(self, pool: Mux) -> list[Address]:
-        """Return who will know a primary's successor first: its replicas, or the sentinels."""
-        shard = self._shard_of(pool)
-        return self.discovery.witnesses(shard) if shard else []
 
     def end(self, suspicion: Suspicion, *, replaced: bool) -> None:
         """End a suspicion: the node is well, or its slots have a new owner."""

@@ -7,18 +7,18 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections import deque
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 from clustercache._async.connection import Connection
 from clustercache._core.sources import CLUSTER, ROLES
-from clustercache._inquiry import FAILURES, Inquiry, counts
+from clustercache._inquiry import FAILURES, Inquiry
 
 if TYPE_CHECKING:
-    from collections.abc import Container, Iterable, Sequence
+    from collections.abc import Sequence
 
     from clustercache._core.address import Address
+    from clustercache._core.asking import Asking
     from clustercache._core.sources import Answer, Question
     from clustercache._core.topology import Topology
 
@@ -26,48 +26,18 @@ if TYPE_CHECKING:
 class Discovery(Inquiry):
     """Asks, on connections of its own; all loops of a client share what it found out."""
 
-    async def learn(
-        self,
-        addresses: Iterable[Address],
-        *,
-        avoid: Container[Address] = (),
-        patience: float,
-        deadline: float,
-        known: frozenset[str] = frozenset(),
-    ) -> tuple[list[Answer], dict[Address, Exception]]:
-        """Ask in turn until enough have answered: a majority of the sentinels, or a few nodes.
+    async def learn(self, asking: Asking) -> None:
+        """Ask in turn, until enough have answered or the time is over.
 
         Args:
-            addresses: Whom to ask, best first.
-            avoid: Whom not to ask, whoever names them.
-            patience: Seconds for each.
-            deadline: Until when, in monotonic seconds, anybody is asked at all.
-            known: Ids of our nodes: a view that shares none is kept and does not count.
-
-        Returns:
-            The answers, oldest first, and what each that gave none said instead.
+            asking: Says who is next, and keeps the answers.
         """
-        answers: list[Answer] = []
-        failures: dict[Address, Exception] = {}
-        waiting = deque(addresses)
-        asked: set[Address] = set()
-        while waiting and sum(counts(answer, known) for answer in answers) < self.enough:
-            left = deadline - monotonic()
-            if left <= 0:
-                break
-            address = waiting.popleft()
-            if address in asked or address in avoid:
-                continue
-            asked.add(address)
+        while (turn := asking.next(monotonic())) is not None:
+            address, seconds = turn
             try:
-                answers.append(await self._ask(address, min(patience, left)))
+                asking.answered(await self._ask(address, seconds))
             except FAILURES as error:
-                failures[address] = error
-                continue
-            leader = self.lead(answers[-1])
-            if leader is not None:
-                waiting.appendleft(leader)
-        return answers, failures
+                asking.failed(address, error)
 
     async def _ask(self, address: Address, seconds: float) -> Answer:
         connection = await self._connection(address, seconds, sentinel=True)

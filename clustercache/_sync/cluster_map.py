@@ -7,7 +7,6 @@ are kept, and those of nodes that left finish what is under way.
 from __future__ import annotations
 
 import math
-import random
 import threading
 import weakref
 from collections import deque
@@ -18,15 +17,13 @@ from typing import TYPE_CHECKING
 from clustercache._core.refresh import probe_pause
 from clustercache._core.slots import SLOT_COUNT
 from clustercache._limits import jitter
+from clustercache._map import BaseMap
 from clustercache._request import Unsure
 from clustercache._startup import no_cluster, raise_if_refused
 from clustercache._sync.discovery import Discovery
 from clustercache._sync.health import Suspicion
 from clustercache._sync.helper import Helper
 from clustercache._sync.pool import Pool
-from clustercache.exceptions import (
-    ClosedError,
-)
 from clustercache.instrumentation import (
     NodeBack,
     NodeReplaced,
@@ -37,24 +34,20 @@ from clustercache.instrumentation import (
 from clustercache.instrumentation.hooks import Observer
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Sequence
 
     from clustercache._core.address import Address
+    from clustercache._core.asking import Asking
     from clustercache._core.routing import Part
     from clustercache._core.sources import Answer
-    from clustercache._core.topology import Shard, Topology
+    from clustercache._core.topology import Topology
+    from clustercache._inquiry import Inquiry
     from clustercache._request import Command
     from clustercache.config import ClusterConfig
     from clustercache.instrumentation import Event
 
-_REFRESH_TIME = 2.0
-"""Seconds that one refresh may take, whatever its nodes do."""
 
-_HASTE = 0.25
-"""Seconds for each node that a refresh asks while calls wait for a suspected one."""
-
-
-class ClusterMap:
+class ClusterMap(BaseMap[Pool]):
     """What the client knows of the cluster, and the pools to reach it."""
 
     def __init__(self, config: ClusterConfig) -> None:
@@ -76,6 +69,10 @@ class ClusterMap:
         self.suspicions: dict[Address, Suspicion] = {}
         self._lock = threading.RLock()
         self._first = threading.RLock()
+
+    @property
+    def _inquiry(self) -> Inquiry:
+        return self.discovery
 
     # Learning ---------------------------------------------------------------------------------
 
@@ -108,56 +105,31 @@ class ClusterMap:
             with suppress(RuntimeError):
                 self._first.release()
 
-    def _refuse_if_closed(self) -> None:
-        if self.closed:
-            msg = "the client is closed: make a new one"
-            raise ClosedError(msg)
-
     def _learn_from_seeds(self, deadline: float) -> dict[Address, Exception]:
-        began = monotonic()
-        answers, failures = self.discovery.learn(
-            self.config.seeds,
-            # A silent seed must leave time for the others.
-            timeout=min(
-                self.config.socket_connect_timeout,
-                max((deadline - monotonic()) / len(self.config.seeds), 0.05),
-            ),
-            deadline=deadline,
-        )
-        self._asked(answers, failures, began, deadline)
+        asking = self._ask_seeds(deadline)
+        self._ask(asking, deadline)
         self.helper.listen()
-        return {**failures, **self.discovery.doubt}
+        return {**asking.failures, **self.discovery.doubt}
 
     def refresh(self, hints: Sequence[Address]) -> None:
-        """Ask some nodes for their views and adopt what comes of it; for the helper thread."""
-        current = self.topology
-        order = list(current.nodes) if current else []
-        random.shuffle(order)
-        patience = _HASTE if self.suspicions else self.config.socket_connect_timeout
-        began = monotonic()
-        answers, failures = self.discovery.learn(
-            self.discovery.whom(current, hints, order),
-            avoid=self.suspicions,
-            timeout=min(patience, self.config.socket_connect_timeout),
-            deadline=began + _REFRESH_TIME,
-            known=current.ids if current else frozenset(),
-            stopping=lambda: self.helper.stopping,
-        )
+        """Ask some nodes for their views and adopt what comes of it; for the helper."""
+        self._ask(self._ask_again(hints), stopping=lambda: self.helper.stopping)
         self.refreshes += 1
-        self._asked(answers, failures, began)
 
-    def _asked(
+    def _ask(
         self,
-        answers: Sequence[Answer],
-        failures: Mapping[Address, Exception],
-        began: float,
+        asking: Asking,
         deadline: float = math.inf,
+        *,
+        stopping: Callable[[], bool] = lambda: False,
     ) -> None:
-        """Adopt what was said when somebody was asked, and tell of it."""
-        failed = tuple(map(str, failures))
+        """Ask, tell of it, and adopt what was answered."""
+        began = monotonic()
+        self.discovery.learn(asking, stopping)
+        answered, failed = len(asking.answers), tuple(map(str, asking.failures))
         took = monotonic() - began
-        self.observer.tell(RefreshDone(answered=len(answers), failed=failed, seconds=took))
-        self.adopt(answers, deadline)
+        self.observer.tell(RefreshDone(answered=answered, failed=failed, seconds=took))
+        self.adopt(asking.answers, deadline)
 
     def adopt(self, answers: Sequence[Answer], deadline: float = math.inf) -> None:
         """Take the answers, oldest first, into the map; `deadline` is in monotonic seconds."""
@@ -194,19 +166,13 @@ class ClusterMap:
         self._tell_news()
 
     def _install(self, new: Topology) -> None:
-        pools = {a: self.pools.get(a) or self._new_pool(a) for a in new.nodes}
-        of_shard = {shard: pools[shard.primary.address] for shard in new.shards}
-        self.slots = [None if shard is None else of_shard[shard] for shard in new.slots]
+        pools, self.slots = self._reached(new, self._new_pool)
         left = [pool for address, pool in self.pools.items() if address not in pools]
         self.topology, self.pools, self.single = new, pools, new.single
         for pool in left:
             pool.retire()
-        owners = {pool.address for pool in of_shard.values()}
-        for suspicion in list(self.suspicions.values()):
-            address = suspicion.pool.address
-            watched = new.nodes.keys() - owners if suspicion.replica else owners
-            if address not in watched:
-                self._end(suspicion, replaced=True)
+        for suspicion in self._ended_by(new):
+            self._end(suspicion, replaced=True)
         self._news.append(
             TopologyChanged(
                 nodes=len(new.nodes),
@@ -255,13 +221,6 @@ class ClusterMap:
                     pool = self.pools[address] = self._new_pool(address)
         return pool
 
-    def any_primary(self) -> Pool | None:
-        """Return the first primary that is not suspected, or else the first."""
-        known = self.topology
-        pools = [self.pool_at(shard.primary.address) for shard in known.shards] if known else []
-        well = (pool for pool in pools if pool.suspicion is None)
-        return next(well, pools[0] if pools else None)
-
     # Health -----------------------------------------------------------------------------------
 
     def suspect(self, pool: Pool) -> bool:
@@ -271,9 +230,7 @@ class ClusterMap:
             False where it owns no slot (any more), so that there is nothing to wait for.
         """
         with self._lock:
-            known = self.topology
-            shard = self._shard_of(pool)
-            if shard is None or self.closed or known is None or shard not in known.slots:
+            if not self._may_doubt(pool):
                 return False
             self._watch(pool, replica=False)
         self._tell_news()
@@ -282,7 +239,7 @@ class ClusterMap:
     def suspect_replica(self, pool: Pool) -> None:
         """Begin to doubt a replica that served reads: they avoid it until it answers."""
         with self._lock:
-            if not (self.closed or pool.retired or pool.address in self.suspicions):
+            if self._may_doubt_replica(pool):
                 self._watch(pool, replica=True)
         self._tell_news()
 
@@ -296,19 +253,6 @@ class ClusterMap:
             pool.reroute()
             self._news.append(NodeSuspected(node=str(pool.address)))
         self.helper.start()
-
-    def _shard_of(self, pool: Pool) -> Shard | None:
-        shards = self.topology.shards if self.topology else ()
-        return next((s for s in shards if self.pools.get(s.primary.address) is pool), None)
-
-    def witnesses_of(self, pool: Pool) -> list[Address]:
-        """Return who will know a primary's successor first: its replicas, or the sentinels.
-
-        The map may learn of them only while it is suspected: a view leaves out replicas that are
-        not in sync yet.
-        """
-        shard = self._shard_of(pool)
-        return self.discovery.witnesses(shard) if shard else []
 
     def end(self, suspicion: Suspicion, *, replaced: bool) -> None:
         """End a suspicion: the node is well, or its slots have a new owner."""

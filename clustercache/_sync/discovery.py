@@ -6,21 +6,21 @@ What a server is, a member of a cluster or not, is found out from the first one 
 from __future__ import annotations
 
 import math
-from collections import deque
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 from clustercache._core import wire
 from clustercache._core.sources import CLUSTER, ROLES
-from clustercache._inquiry import FAILURES, Inquiry, counts
+from clustercache._inquiry import FAILURES, Inquiry
 from clustercache._sync.announcements import Subscription
 from clustercache._sync.connection import Connection
 from clustercache._sync.probe import LifeProbe, ViewProbe
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Container, Iterable, Sequence
+    from collections.abc import Callable, Sequence
 
     from clustercache._core.address import Address
+    from clustercache._core.asking import Asking
     from clustercache._core.sources import Answer, Source
     from clustercache._core.topology import Topology
 
@@ -43,50 +43,19 @@ class Discovery(Inquiry):
         """Return a probe that asks a node whether it serves."""
         return LifeProbe(*self.way_to(address))
 
-    def learn(
-        self,
-        addresses: Iterable[Address],
-        *,
-        avoid: Container[Address] = (),
-        timeout: float,
-        deadline: float,
-        known: frozenset[str] = frozenset(),
-        stopping: Callable[[], bool] = lambda: False,
-    ) -> tuple[list[Answer], dict[Address, Exception]]:
-        """Ask in turn until enough have answered: a majority of the sentinels, or a few nodes.
+    def learn(self, asking: Asking, stopping: Callable[[], bool]) -> None:
+        """Ask in turn, until enough have answered or the time is over.
 
         Args:
-            addresses: Whom to ask, best first.
-            avoid: Whom not to ask, whoever names them.
-            timeout: Seconds for each.
-            deadline: Until when, in monotonic seconds, anybody is asked at all.
-            known: Ids of our nodes: a view that shares none is kept and does not count.
+            asking: Says who is next, and keeps the answers.
             stopping: Tells that nobody wants to know any more.
-
-        Returns:
-            The answers, oldest first, and what each that gave none said instead.
         """
-        answers: list[Answer] = []
-        failures: dict[Address, Exception] = {}
-        waiting = deque(addresses)
-        asked: set[Address] = set()
-        while waiting and sum(counts(answer, known) for answer in answers) < self.enough:
-            left = deadline - monotonic()
-            if left <= 0 or stopping():
-                break
-            address = waiting.popleft()
-            if address in asked or address in avoid:
-                continue
-            asked.add(address)
+        while not stopping() and (turn := asking.next(monotonic())) is not None:
+            address, seconds = turn
             try:
-                answers.append(self._ask(address, min(timeout, left)))
+                asking.answered(self._ask(address, seconds))
             except FAILURES as error:
-                failures[address] = error
-                continue
-            leader = self.lead(answers[-1])
-            if leader is not None:
-                waiting.appendleft(leader)
-        return answers, failures
+                asking.failed(address, error)
 
     def _ask(self, address: Address, timeout: float) -> Answer:
         target, config, tls = self.way_to_ask(address)
