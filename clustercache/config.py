@@ -8,17 +8,17 @@ from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
-from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
 
-from clustercache._core.address import DEFAULT_PORT, Address
 from clustercache._core.commands import Safety
-from clustercache._core.read_from import POLICIES, ReadFrom
+from clustercache._core.read_from import ReadFrom
 from clustercache._tls import TLS
+from clustercache._url import parse_address, parse_url
 from clustercache.exceptions import ConfigurationError, InvalidArgumentError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from clustercache._core.address import Address
     from clustercache.instrumentation import Hook
 
 __all__ = [
@@ -34,22 +34,6 @@ __all__ = [
 ]
 
 _LONGEST = 1_000_000  # seconds: what poll() and a lock take for a timeout ends not far above it
-_SCHEMES = {"redis": False, "valkey": False, "rediss": True, "valkeys": True}
-_SENTINEL = "+sentinel"
-_SENTINEL_PORT = 26379
-
-
-def parse_address(text: str, default_port: int = DEFAULT_PORT) -> Address:
-    """Return the address in "host", "host:port" or "[v6]:port", or raise ConfigurationError."""
-    if text.count(":") > 1 and not text.startswith("["):
-        _refuse("an address is host:port; an IPv6 address stands in [brackets]")
-    try:
-        address = Address.parse(text, default_host="localhost", default_port=default_port)
-    except ValueError as error:
-        raise ConfigurationError(str(error)) from None
-    if address.host.replace(",", " ").split() != [address.host]:
-        _refuse("a host's name is not empty and has no spaces or commas; give more seeds as ?addr=")
-    return address
 
 
 class CredentialProvider(Protocol):
@@ -261,18 +245,6 @@ _TLS_FIELDS = {f.name for f in dataclasses.fields(TLS)}
 _FIELDS = {f.name for f in dataclasses.fields(ClusterConfig)} - {"seeds", "tls"}
 # redis-py's spelling of a TLS option is "ssl_" and our field, but for these.
 _TLS_NAMES = {"ssl_min_version": "min_version", "ssl_server_name": "server_name"}
-_URL_NUMBERS = {"socket_timeout": float, "socket_connect_timeout": float, "deadline": float}
-_URL_INTEGERS = {"max_connections", "max_waiting", "db", "protocol", "ssl_min_version"} | {
-    "max_in_flight",
-    "max_reply_bytes",
-}
-_URL_FLAGS = {"decode_responses", "legacy_responses", "socket_keepalive", "ssl_check_hostname"}
-_URL_TEXTS = {"username", "password", "client_name", "encoding", "encoding_errors"} | {
-    "sentinel_username",
-    "sentinel_password",
-    "availability_zone",
-}
-_YES, _NO = {"1", "true", "yes", "on"}, {"0", "false", "no", "off"}
 
 
 def from_url(urls: str | Iterable[str], **options: Any) -> ClusterConfig:
@@ -322,87 +294,6 @@ def build(options: Mapping[str, Any], seeds: tuple[Address, ...]) -> ClusterConf
     return ClusterConfig(seeds=seeds, tls=TLS(**tls) if use_tls else None, **fields)
 
 
-def parse_url(url: str) -> dict[str, Any]:
-    """Return the options and "seeds" that one URL describes.
-
-    Raises:
-        ConfigurationError: Says which part is wrong; the password is never repeated.
-    """
-    parts = _parts_of(url)
-    scheme = parts.scheme.removesuffix(_SENTINEL)
-    if scheme not in _SCHEMES:
-        known = ", ".join(sorted(_SCHEMES))
-        _refuse(f"unknown URL scheme {parts.scheme!r}; known are: {known}, all with +sentinel too")
-    sentinel = scheme != parts.scheme
-    port = _SENTINEL_PORT if sentinel else DEFAULT_PORT
-    options: dict[str, Any] = {}
-    if _SCHEMES[scheme]:
-        options["ssl"] = True
-    host = parts.netloc.rpartition("@")[2]
-    hosts = host.split(",") if sentinel else [host]
-    seeds = [parse_address(one, port) for one in hosts] if host else [Address("localhost", port)]
-    if parts.username:
-        options["username"] = unquote(parts.username)
-    if parts.password is not None:
-        options["password"] = unquote(parts.password)
-    path = parts.path.strip("/")
-    if sentinel:
-        service, _, path = path.partition("/")
-        options["service_name"] = _service(service)
-    if path:
-        options["db"] = _url_value("db", path)
-    for name, value in parse_qsl(parts.query, keep_blank_values=True):
-        if name == "addr":
-            seeds.append(parse_address(value, port))
-        else:
-            options[name] = _url_value(name, value)
-    return {**options, "seeds": seeds}
-
-
-def _service(text: str) -> str:
-    if not text:
-        _refuse("a sentinel URL names the service, as in redis+sentinel://host/mymaster")
-    return unquote(text)
-
-
 def _listed(urls: Any) -> list[Any]:
     several = isinstance(urls, Iterable) and not isinstance(urls, (str, bytes))
     return list(urls) if several else [urls]
-
-
-def _parts_of(url: Any) -> SplitResult:
-    if not isinstance(url, str):
-        msg = f"a URL is a str, not {type(url).__name__}"
-        raise ConfigurationError(msg)
-    parts = None
-    with suppress(ValueError):  # its text repeats the password
-        parts = urlsplit(url)
-    if parts is None:
-        msg = "the URL's host cannot be read: IPv6 addresses stand in [brackets]"
-        raise ConfigurationError(msg)
-    if parts.netloc.count("@") > 1:
-        _refuse("write @ inside a user's name or a password as %40")
-    astray = parts.path if "@" in parts.netloc else parts.path + parts.query
-    if "#" in url or "@" in astray:
-        _refuse("write @, /, ? and # inside a part of the URL as %40, %2F, %3F and %23")
-    return parts
-
-
-def _url_value(name: str, text: str) -> Any:
-    """Return a URL option's text as its field's type."""
-    kind = _URL_NUMBERS.get(name) or (int if name in _URL_INTEGERS else None)
-    if kind is not None:
-        with suppress(ValueError):  # its own error would quote the text
-            return kind(text)
-        _refuse(f"URL option {name!r} is not a number")
-    if name == "read_from":
-        with suppress(ValueError):
-            return ReadFrom.named(text)
-        _refuse(f"URL option 'read_from' is none of {', '.join(POLICIES)}")
-    if name in _URL_FLAGS:
-        if text.lower() not in _YES | _NO:
-            _refuse(f"URL option {name!r} is not true or false")
-        return text.lower() in _YES
-    if name not in _URL_TEXTS and not name.startswith("ssl_"):
-        _refuse(f"unknown URL option {name!r}")
-    return text
