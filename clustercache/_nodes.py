@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, NoReturn, TypeVar
 
@@ -84,7 +85,7 @@ class AsyncNodeCommands(OneNode, AsyncCommands):  # type: ignore[misc]
     _is_async_client: Literal[True] = True
 
 
-class NodeAccess(Generic[C]):
+class NodeAccess(ABC, Generic[C]):
     """What redis-py's cluster client tells of its nodes; the topology is learned if need be."""
 
     _node_commands: ClassVar[type[Any]]
@@ -94,9 +95,9 @@ class NodeAccess(Generic[C]):
     RANDOM = "random"
     DEFAULT_NODE = "default-node"
 
+    @abstractmethod
     def _topology(self) -> Topology:
         """Return the snapshot in force."""
-        raise NotImplementedError
 
     def get_nodes(self) -> list[ClusterNode[C]]:
         """Return all nodes, primaries first."""
@@ -156,9 +157,9 @@ class NodeAccess(Generic[C]):
         """Return all commands, sent to one node."""
         return self._commands_of(Address(node.host, int(node.port)))
 
+    @abstractmethod
     def keyslot(self, key: Any) -> int:
         """Return the slot (0 to 16383) of a key."""
-        raise NotImplementedError
 
     def monitor(self, target_node: Any = None) -> NoReturn:
         """Refuse: a monitored connection is nobody else's.

@@ -5,6 +5,7 @@ Both shells use it; how messages are waited for is theirs.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from redis.exceptions import PubSubError
@@ -35,7 +36,7 @@ class Delivery(NamedTuple):
     handler: Handler | None = None
 
 
-class BasePubSub:
+class BasePubSub(ABC):
     """Names, messages and handlers of one user's subscriptions."""
 
     def __init__(
@@ -86,9 +87,9 @@ class BasePubSub:
         """The shard channels, with their handlers."""
         return self._names(Kind.SHARD)
 
+    @abstractmethod
     def _state(self) -> Subscriptions:
         """Return what is wanted, asked and confirmed."""
-        raise NotImplementedError
 
     def _handlers(self) -> list[tuple[Subscription, Handler | None]]:
         """Return what is subscribed to, with who handles it."""

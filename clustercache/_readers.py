@@ -13,6 +13,7 @@ Both shells use it: they make the connections, the probes and the gates.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import replace
 from itertools import count
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
@@ -161,7 +162,7 @@ class Followed(NamedTuple):
     known: Mapping[tuple[Address, bool], Reader] = {}
 
 
-class Readership:
+class Readership(ABC):
     """All shards' readers, for one topology of a shell's map after the other."""
 
     def __init__(
@@ -261,17 +262,17 @@ class Readership:
         for reader in self._probes.keys() - lost:
             self._probes.pop(reader).close()
 
+    @abstractmethod
     def _new_probe(self, address: Address) -> Any:
         """Return what asks a node for `FACTS`."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _answer(self, probe: Any) -> Sequence[Any] | None:
         """Return a probe's answer if it is there."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _ask(self, probe: Any) -> None:
         """Let a probe ask, without waiting."""
-        raise NotImplementedError
 
     def _close_probes(self) -> None:
         while self._probes:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import random
+from abc import ABC, abstractmethod
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
@@ -87,7 +88,7 @@ OutlookT = TypeVar("OutlookT", bound=Outlook)
 LinkT = TypeVar("LinkT", bound=_link.Link)
 
 
-class BaseSubscriber(Generic[OutlookT, LinkT]):
+class BaseSubscriber(ABC, Generic[OutlookT, LinkT]):
     """The connections of one user's subscriptions."""
 
     def __init__(self, cluster_map: OutlookT, state: Subscriptions | None = None) -> None:
@@ -106,13 +107,13 @@ class BaseSubscriber(Generic[OutlookT, LinkT]):
         self._due: float | None = 0.0
         self._looked = 0.0
 
+    @abstractmethod
     def _connect(self, node: Address) -> LinkT:
         """Begin a connection to a node.
 
         Raises:
             OSError, UnicodeError: It cannot be done.
         """
-        raise NotImplementedError
 
     # For the user -----------------------------------------------------------------------------
 

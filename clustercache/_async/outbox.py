@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import select
 import ssl
+from abc import ABC, abstractmethod
 from asyncio import Future
 from collections import deque
 from time import monotonic
@@ -55,7 +56,7 @@ class Owner(Protocol):
         """Hear that it is closed."""
 
 
-class Outbox:
+class Outbox(ABC):
     """A socket, and the places of what goes out on it.
 
     Attributes:
@@ -162,13 +163,13 @@ class Outbox:
         """Return the places that somebody waits for: not those of calls that ended."""
         return [place for place in (*self.sent, *self.queued) if not place.done()]
 
+    @abstractmethod
     def lose(self) -> None:
         """Close it, and let each place end: as not sent, or as sent without a reply."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _readable_again(self) -> None:
         """Read what the loop may not tell of again."""
-        raise NotImplementedError
 
     def _look_for_room(self) -> None:
         self._room = self._most - len(self.sent)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import weakref
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
 from urllib.parse import quote, urlencode
@@ -35,7 +36,7 @@ class Failover:
     at: float
 
 
-class Deployment:
+class Deployment(ABC):
     """Real servers on 127.0.0.1, which end with this object, and with this process."""
 
     def __init__(self, fleet: Fleet, timeout: float) -> None:
@@ -166,8 +167,9 @@ class Deployment:
         pids = self._fleet.supervised.pids()
         return [node for node in self.nodes if node.name in pids and not node.stopped]
 
+    @abstractmethod
     def _why_not_ready(self) -> str | None:
-        raise NotImplementedError
+        """Return why it does not serve yet, or None if it does."""
 
-    def _note_fault(self, node: Node) -> None:
+    def _note_fault(self, node: Node) -> None:  # noqa: B027 - most have no failover to await
         """Remember what a failover is to be the consequence of."""
