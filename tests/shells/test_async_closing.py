@@ -9,7 +9,7 @@ import pytest
 from clustercache import AsyncCluster
 from clustercache.exceptions import ClosedError, DeadlineExceededError
 from clustercache.testing import FakeCluster, delay, silence, simple
-from tests.loops import LOOPS, run, timers
+from tests.loops import LOOPS, run, timers, until
 from tests.shells.readings import wait_until
 from tests.shells.subscribers import Broker
 from tests.shells.ticks import (
@@ -165,10 +165,11 @@ def test_a_blocked_call_is_woken(fake, node, loop):
 def test_closing_while_a_connection_is_opened_leaves_none(fake, node, loop):
     async def main():
         async with warm(fake, deadline=1.0) as r:
+            pool = r._here().map.slots[r.keyslot(KEY)]
             node.pause()
             node.drop_connections()
             call = asyncio.create_task(r.get(KEY))
-            await asyncio.sleep(0.05)
+            await until(lambda: pool._opening is not None)
             await r.aclose()
             (outcome,) = await asyncio.gather(call, return_exceptions=True)
             assert isinstance(outcome, (ClosedError, DeadlineExceededError))
@@ -185,8 +186,8 @@ def test_a_cancelled_close_is_finished_by_the_next(fake, node, loop):
         async with warm(fake) as r:
             call = asyncio.create_task(r.get(KEY))
             await received(node, "GET")
-            closing = asyncio.create_task(r.aclose())
-            await asyncio.sleep(0.01)
+            known, closing = r._here().map, asyncio.create_task(r.aclose())
+            await until(lambda: known.closed)
             closing.cancel()
             await asyncio.gather(closing, return_exceptions=True)
             await r.aclose()
