@@ -12,7 +12,6 @@ from functools import partial
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Literal, Self
 
-from clustercache import config as configuration
 from clustercache._async.exchange import LARGE, judged
 from clustercache._async.knowledge import Knowledge
 from clustercache._async.observed import observe
@@ -21,48 +20,40 @@ from clustercache._async.recipes import Recipes
 from clustercache._async.renewal import CredentialAccess, follow
 from clustercache._async.scan import ScanAccess
 from clustercache._async.subscribing import Subscribing
+from clustercache._client import BaseClient
 from clustercache._commands import (
     EMPTY_RESPONSE,
     NEVER_DECODE,
     REPEATABLE,
     SPECIAL,
     AsyncCommands,
-    callbacks_for,
-    encoder_for,
-    for_callback,
     merge_nodes,
 )
 from clustercache._core import wire
 from clustercache._core.commands import Merge, Route
 from clustercache._core.read_from import ReadFrom
-from clustercache._core.slots import encode, key_slot
+from clustercache._core.slots import key_slot
 from clustercache._core.wire import ServerError
 from clustercache._direct import DIRECT
-from clustercache._limits import LimitScope
-from clustercache._nodes import AsyncNodeCommands, NodeAccess
+from clustercache._nodes import AsyncNodeCommands
 from clustercache._request import NO_SLOT, Command, Failed, Request
 from clustercache._targets import addresses_of
 from clustercache.exceptions import InvalidArgumentError, NoClusterError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
-    from contextlib import AbstractContextManager
     from types import TracebackType
 
-    from redis._parsers.encoders import Encoder
-
     from clustercache._async.runner import Runner
-    from clustercache._core.commands import CommandSpec
     from clustercache._core.routing import Part
     from clustercache._core.topology import Topology
-    from clustercache.config import ClusterConfig, RetryPolicy
+    from clustercache.config import ClusterConfig
 
 _TROUBLES = frozenset({ServerError, Failed})
 
 
 class AsyncCluster(  # type: ignore[misc]
+    BaseClient[AsyncNodeCommands],
     CredentialAccess,
-    NodeAccess[AsyncNodeCommands],
     Recipes,
     ScanAccess,
     Subscribing,
@@ -88,13 +79,9 @@ class AsyncCluster(  # type: ignore[misc]
         Args:
             config: Addresses, credentials and limits.
         """
-        self.config = config
+        super().__init__(config)
         self._knowledge = Knowledge(config)
         self._runner: Runner | None = None
-        self._limits = LimitScope(config)
-        self._limited = self._limits.current.get
-        self._callbacks = callbacks_for(config)
-        self.encoder = encoder_for(config)
         self._reading: DirectReads | None = None
         if config.read_from != ReadFrom.PRIMARY:
             others = partial(AsyncCluster.execute_command, self)
@@ -107,22 +94,6 @@ class AsyncCluster(  # type: ignore[misc]
         follow(config.credential_provider, self._knowledge)
         _clients.add(self)
         weakref.finalize(self, self._knowledge.let_go).atexit = False
-
-    @classmethod
-    def from_url(cls, url: str | Iterable[str], **options: Any) -> Self:
-        """Return a client for the cluster at a URL, or at several of its nodes' URLs.
-
-        Args:
-            url: ``redis[s]://`` or ``valkey[s]://[[user]:password@]host[:port][/db]``, of a
-                cluster, of one server, or of a primary and its replicas; more seeds as
-                ``?addr=host:port&addr=...``. Sentinels: ``redis+sentinel://host[:port]/service``.
-            options: redis-py's names (``decode_responses``, ``socket_timeout``, ``ssl_ca_certs``,
-                ...) and those of `ClusterConfig`.
-
-        Raises:
-            ConfigurationError: Something in it is unknown or out of range.
-        """
-        return cls(configuration.from_url(url, **options))
 
     # Commands ---------------------------------------------------------------------------------
 
@@ -237,37 +208,6 @@ class AsyncCluster(  # type: ignore[misc]
         }
         return merge_nodes(spec.merge, results)
 
-    def _result(self, spec: CommandSpec, reply: Any, options: dict[str, Any]) -> Any:
-        callback = self._callbacks.get(spec.name)
-        if callback is None:
-            return reply
-        return callback(reply, **for_callback(options))
-
-    # Limits -----------------------------------------------------------------------------------
-
-    def deadline(self, seconds: float) -> AbstractContextManager[None]:
-        """Give each call inside the block this many seconds, with all redirects and retries.
-
-        Example:
-            >>> with r.deadline(0.2): await r.get("k")  # doctest: +SKIP
-        """
-        return self._limits.block(deadline=seconds)
-
-    def retry(self, policy: RetryPolicy) -> AbstractContextManager[None]:
-        """Send again inside the block what `policy` says, when a reply was lost."""
-        return self._limits.block(retry=policy)
-
-    def read_from(self, policy: ReadFrom) -> AbstractContextManager[None]:
-        """Send each read inside the block where `policy` says; pipelines go to primaries always.
-
-        Raises:
-            ConfigurationError: SAME_ZONE, and no zone is known.
-
-        Example:
-            >>> with r.read_from(ReadFrom.PREFER_REPLICA): await r.get("k")  # doctest: +SKIP
-        """
-        return self._limits.block(read_from=policy)
-
     # The client itself ------------------------------------------------------------------------
 
     async def initialize(self) -> Self:
@@ -289,18 +229,6 @@ class AsyncCluster(  # type: ignore[misc]
         """
         return self._knowledge.stats()
 
-    def set_response_callback(self, command: str, callback: Callable[..., Any]) -> None:
-        """Turn the replies to a command into results by `callback`; redis-py's modules do it."""
-        self._callbacks[command.upper()] = callback
-
-    def get_encoder(self) -> Encoder:
-        """Return redis-py's encoder, for its scripts."""
-        return self.encoder
-
-    def get_connection_kwargs(self) -> dict[str, Any]:
-        """Return what redis-py's methods ask of a connection."""
-        return {"decode_responses": self.config.decode_responses}
-
     def _topology(self) -> Topology:
         """Return the snapshot in force."""
         known = self._knowledge.topology
@@ -308,10 +236,6 @@ class AsyncCluster(  # type: ignore[misc]
             msg = "the topology is not known yet: await initialize(), or any command, before"
             raise NoClusterError(msg)
         return known
-
-    def keyslot(self, key: Any) -> int:
-        """Return the slot (0 to 16383) of a key."""
-        return key_slot(encode(key, self.config.encoding))
 
     async def aclose(self) -> None:
         """Let calls under way finish and close all connections; later calls raise ClosedError."""
@@ -329,10 +253,6 @@ class AsyncCluster(  # type: ignore[misc]
     ) -> None:
         """Close the client."""
         await self.aclose()
-
-    def __repr__(self) -> str:
-        """Show the seeds; never credentials."""
-        return f"<AsyncCluster {', '.join(map(str, self.config.seeds))}>"
 
 
 _clients: weakref.WeakSet[AsyncCluster] = weakref.WeakSet()

@@ -11,28 +11,24 @@ from functools import partial
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Literal, Self, cast
 
-from clustercache import config as configuration
+from clustercache._client import BaseClient
 from clustercache._commands import (
     EMPTY_RESPONSE,
     NEVER_DECODE,
     REPEATABLE,
     SPECIAL,
     Commands,
-    callbacks_for,
-    encoder_for,
-    for_callback,
     merge_nodes,
     to_error,
 )
 from clustercache._core import wire
 from clustercache._core.commands import Merge, Route
 from clustercache._core.read_from import ReadFrom, is_read
-from clustercache._core.slots import encode, key_slot
+from clustercache._core.slots import key_slot
 from clustercache._core.wire import ServerError
 from clustercache._direct import DIRECT
 from clustercache._events import NoReply, NotSent, Silent
-from clustercache._limits import LimitScope
-from clustercache._nodes import NodeAccess, NodeCommands
+from clustercache._nodes import NodeCommands
 from clustercache._request import NO_SLOT, Command, Failed, Request, merged
 from clustercache._sync.batches import Batches
 from clustercache._sync.blocking import Blocking
@@ -50,13 +46,8 @@ from clustercache.config import RetryPolicy
 from clustercache.exceptions import InvalidArgumentError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
-    from contextlib import AbstractContextManager
     from types import TracebackType
 
-    from redis._parsers.encoders import Encoder
-
-    from clustercache._core.commands import CommandSpec
     from clustercache._core.routing import Part
     from clustercache._core.topology import Topology
     from clustercache._sync.connection import Connection
@@ -65,7 +56,7 @@ if TYPE_CHECKING:
     from clustercache.config import ClusterConfig
 
 
-class Cluster(Recipes, NodeAccess[NodeCommands], ScanAccess, Commands):
+class Cluster(BaseClient[NodeCommands], Recipes, ScanAccess, Commands):
     """A client of a Redis or Valkey Cluster, for any number of threads.
 
     Every command method of redis-py, with its results. Keys go to their slot's primary; redirects,
@@ -88,18 +79,14 @@ class Cluster(Recipes, NodeAccess[NodeCommands], ScanAccess, Commands):
         Args:
             config: Addresses, credentials and limits.
         """
-        self.config = config
+        super().__init__(config)
         self._map = ClusterMap(config)
         self._executor = Executor(self._map)
         self._batches = Batches(self._map, self._executor)
         self._blocking = Blocking(self._map)
-        self._limits = LimitScope(config)
-        self._limited = self._limits.current.get
         self._deadline = config.deadline
         # Who resends less looks at a connection each time: what was lost cannot be repeated.
         self._trusted = STALE_AFTER if config.retry.resend >= RetryPolicy().resend else 0.0
-        self._callbacks = callbacks_for(config)
-        self.encoder = encoder_for(config)
         self._reads = Reads(self._map, config)
         self._reading: DirectReads | None = None
         if config.read_from != ReadFrom.PRIMARY:
@@ -114,22 +101,6 @@ class Cluster(Recipes, NodeAccess[NodeCommands], ScanAccess, Commands):
         _clients.add(self)
         # The helper thread keeps the map alive, not the client: dropped, it needs no watching.
         weakref.finalize(self, self._map.let_go).atexit = False
-
-    @classmethod
-    def from_url(cls, url: str | Iterable[str], **options: Any) -> Self:
-        """Return a client for the cluster at a URL, or at several of its nodes' URLs.
-
-        Args:
-            url: ``redis[s]://`` or ``valkey[s]://[[user]:password@]host[:port][/db]``, of a
-                cluster, of one server, or of a primary and its replicas; more seeds as
-                ``?addr=host:port&addr=...``. Sentinels: ``redis+sentinel://host[:port]/service``.
-            options: redis-py's names (``decode_responses``, ``socket_timeout``, ``ssl_ca_certs``,
-                ...) and those of `ClusterConfig`.
-
-        Raises:
-            ConfigurationError: Something in it is unknown or out of range.
-        """
-        return cls(configuration.from_url(url, **options))
 
     # Commands ---------------------------------------------------------------------------------
 
@@ -261,37 +232,6 @@ class Cluster(Recipes, NodeAccess[NodeCommands], ScanAccess, Commands):
         }
         return merge_nodes(spec.merge, results)
 
-    def _result(self, spec: CommandSpec, reply: Any, options: dict[str, Any]) -> Any:
-        callback = self._callbacks.get(spec.name)
-        if callback is None:
-            return reply
-        return callback(reply, **for_callback(options))
-
-    # Limits -----------------------------------------------------------------------------------
-
-    def deadline(self, seconds: float) -> AbstractContextManager[None]:
-        """Give each call inside the block this many seconds, with all redirects and retries.
-
-        Example:
-            >>> with r.deadline(0.2): r.get("k")  # doctest: +SKIP
-        """
-        return self._limits.block(deadline=seconds)
-
-    def retry(self, policy: RetryPolicy) -> AbstractContextManager[None]:
-        """Send again inside the block what `policy` says, when a reply was lost."""
-        return self._limits.block(retry=policy)
-
-    def read_from(self, policy: ReadFrom) -> AbstractContextManager[None]:
-        """Send each read inside the block where `policy` says; pipelines go to primaries always.
-
-        Raises:
-            ConfigurationError: SAME_ZONE, and no zone is known.
-
-        Example:
-            >>> with r.read_from(ReadFrom.PREFER_REPLICA): r.get("k")  # doctest: +SKIP
-        """
-        return self._limits.block(read_from=policy)
-
     # The client itself ------------------------------------------------------------------------
 
     def reauthenticate(self) -> None:
@@ -318,26 +258,10 @@ class Cluster(Recipes, NodeAccess[NodeCommands], ScanAccess, Commands):
         nodes = merged_stats([*self._map.pools.values(), *self._reads.readers.pools])
         return {"refreshes": self._map.refreshes, "nodes": nodes}
 
-    def set_response_callback(self, command: str, callback: Callable[..., Any]) -> None:
-        """Turn the replies to a command into results by `callback`; redis-py's modules do it."""
-        self._callbacks[command.upper()] = callback
-
-    def get_encoder(self) -> Encoder:
-        """Return redis-py's encoder, for its scripts."""
-        return self.encoder
-
-    def get_connection_kwargs(self) -> dict[str, Any]:
-        """Return what redis-py's methods ask of a connection."""
-        return {"decode_responses": self.config.decode_responses}
-
     def _topology(self) -> Topology:
         """Return the snapshot in force, learning it if need be."""
         self._map.ensure(monotonic() + self._limits.in_force().deadline)
         return cast("Topology", self._map.topology)
-
-    def keyslot(self, key: Any) -> int:
-        """Return the slot (0 to 16383) of a key."""
-        return key_slot(encode(key, self.config.encoding))
 
     def close(self) -> None:
         """Let calls under way finish and close all connections; later calls raise ClosedError."""
@@ -357,10 +281,6 @@ class Cluster(Recipes, NodeAccess[NodeCommands], ScanAccess, Commands):
     ) -> None:
         """Close the client."""
         self.close()
-
-    def __repr__(self) -> str:
-        """Show the seeds; never credentials."""
-        return f"<Cluster {', '.join(map(str, self.config.seeds))}>"
 
 
 _clients: weakref.WeakSet[Cluster] = weakref.WeakSet()
