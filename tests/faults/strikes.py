@@ -8,7 +8,7 @@ from datetime import datetime
 from time import monotonic
 from typing import TYPE_CHECKING, NamedTuple
 
-from tests.faults.calls import await_calls, tags_of
+from tests.faults.calls import WARM_UP, await_calls, tags_of
 
 if TYPE_CHECKING:
     from clustercache.localcluster import LocalCluster, Node
@@ -82,7 +82,7 @@ class Ended(NamedTuple):
 
 def restart_all(lc: LocalCluster, load: BaseLoad) -> list[Ended]:
     """Restart each node; a primary hands over to its replica first."""
-    load.warm_up()
+    load.run_for(WARM_UP)
     ended = []
     for node in lc.nodes:
         if node.role == "primary":

@@ -122,8 +122,8 @@ def test_a_ticking_timer_neither_fails_nor_prolongs_a_call(report: Any) -> None:
         assert ticks[0] >= 100
 
 
-def test_a_failover_at_the_default_node_timeout_fits_a_deadline_of_thirty_seconds(
+def test_a_failover_at_a_node_timeout_of_five_seconds_fits_the_default_deadline(
     report: Any,
 ) -> None:
-    with LocalCluster(node_timeout=15) as lc:
-        drill(lc, "kill", report, deadline=30.0)
+    with LocalCluster(node_timeout=5.0) as lc:
+        drill(lc, "kill", report)

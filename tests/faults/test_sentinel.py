@@ -9,7 +9,7 @@ import pytest
 
 from clustercache import Cluster
 from clustercache.localcluster import LocalCluster
-from tests.faults.calls import await_calls
+from tests.faults.calls import WARM_UP, await_calls
 from tests.faults.checks import check_errors, slowest
 from tests.faults.load import Load, check_applied
 
@@ -30,7 +30,7 @@ def drill(lc: LocalReplication, strike: Callable[[], Any], report: Any) -> None:
     with Cluster.from_url(lc.url) as client, Load(client, TAGS, []) as load:
 
         def act() -> tuple[float, float]:
-            load.warm_up()
+            load.run_for(WARM_UP)
             strike()
             after = monotonic()
             await_calls(load.workers, 20)

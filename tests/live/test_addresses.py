@@ -27,7 +27,7 @@ def eventually(condition, timeout=20.0):
 
 
 def announce(cluster, wanted, **options):
-    """Let each node announce something, and wait until all nodes tell it of all.
+    """Let each node that there is announce something, and wait until all tell it of all.
 
     Args:
         cluster: Which one.
@@ -35,6 +35,8 @@ def announce(cluster, wanted, **options):
         options: Functions of a node, by the option's name.
     """
     for node in cluster.nodes:
+        if not node.running:  # the test before killed it
+            cluster.restart(node, wait=False)
         for name, value in options.items():
             node.call("CONFIG", "SET", name.replace("_", "-"), value(node))
     told = {wanted(node) for node in cluster.nodes}
@@ -76,93 +78,113 @@ def survives(cluster, client):
     return victim
 
 
-def test_announced_ports_that_lead_nowhere_are_remapped():
+@pytest.fixture(scope="module")
+def behind_ports():
     with LocalCluster(3, 0) as made:
-        announce(
-            made,
-            lambda node: (node.host, node.port + 1000 + AWAY),
-            cluster_announce_bus_port=lambda node: node.port + 10000,
-            cluster_announce_port=lambda node: node.port + 1000 + AWAY,
-        )
-        asked = []
-
-        def back(address):
-            asked.append(address)
-            return address[0], address[1] - 1000 - AWAY
-
-        with (
-            Cluster.from_url(made.url, deadline=1.0) as lost,
-            pytest.raises(ClusterCacheError),
-        ):
-            lost.set("k", "1")
-        with Cluster.from_url(made.url, address_remap=back) as client:
-            found = works(client)
-            assert found == {(node.host, node.port + 1000 + AWAY) for node in made.nodes}
-            assert set(asked) == found, "it is asked of what the cluster tells, never of a seed"
+        yield made
 
 
-def test_announced_hosts_are_remapped_through_a_failover():
+def test_announced_ports_that_lead_nowhere_are_remapped(behind_ports):
+    made = behind_ports
+    announce(
+        made,
+        lambda node: (node.host, node.port + 1000 + AWAY),
+        cluster_announce_bus_port=lambda node: node.port + 10000,
+        cluster_announce_port=lambda node: node.port + 1000 + AWAY,
+    )
+    asked = []
+
+    def back(address):
+        asked.append(address)
+        return address[0], address[1] - 1000 - AWAY
+
+    with (
+        Cluster.from_url(made.url, deadline=1.0) as lost,
+        pytest.raises(ClusterCacheError),
+    ):
+        lost.set("k", "1")
+    with Cluster.from_url(made.url, address_remap=back) as client:
+        found = works(client)
+        assert found == {(node.host, node.port + 1000 + AWAY) for node in made.nodes}
+        assert set(asked) == found, "it is asked of what the cluster tells, never of a seed"
+
+
+@pytest.fixture(scope="module")
+def behind_nat():
     config = {"bind": "127.0.0.1 127.0.0.5"}
-    with LocalCluster(
-        3, 1, server=need_server("valkey").path, node_timeout=1.0, config=config
-    ) as made:
-        announce(
-            made,
-            lambda node: ("127.0.0.5", node.port),
-            cluster_announce_ip=lambda _: "127.0.0.5",
-        )
-
-        def remap(address):
-            assert address[0] == "127.0.0.5"
-            return "127.0.0.1", address[1]
-
-        options = {"client_name": "behind-nat", "address_remap": remap}
-        with Cluster.from_url(made.url, **options) as client:
-            assert {address.host for address in works(client)} == {"127.0.0.5"}
-            victim = survives(made, client)
-            lists = [node.call("CLIENT", "LIST") for node in made.nodes if node is not victim]
-            lines = [line for text in lists for line in text.splitlines() if "behind-nat" in line]
-            assert lines
-            assert all(" laddr=127.0.0.1:" in line for line in lines)
+    server = need_server("valkey").path
+    with LocalCluster(3, 1, server=server, node_timeout=1.0, config=config) as made:
+        yield made
 
 
-@pytest.mark.parametrize("server", ["valkey", "redis-7.0"])
-def test_hostnames_are_preferred_where_the_cluster_prefers_them(server):
-    need_server(server)
+def test_announced_hosts_are_remapped_through_a_failover(behind_nat):
+    announce(
+        behind_nat,
+        lambda node: ("127.0.0.5", node.port),
+        cluster_announce_ip=lambda _: "127.0.0.5",
+    )
+
+    def remap(address):
+        assert address[0] == "127.0.0.5"
+        return "127.0.0.1", address[1]
+
+    options = {"client_name": "behind-nat", "address_remap": remap}
+    with Cluster.from_url(behind_nat.url, **options) as client:
+        assert {address.host for address in works(client)} == {"127.0.0.5"}
+        victim = survives(behind_nat, client)
+        lists = [node.call("CLIENT", "LIST") for node in behind_nat.nodes if node is not victim]
+        lines = [line for text in lists for line in text.splitlines() if "behind-nat" in line]
+        assert lines
+        assert all(" laddr=127.0.0.1:" in line for line in lines)
+
+
+@pytest.fixture(scope="module", params=["valkey", "redis-7.0"])
+def with_names(request):
     config = {
         "cluster-announce-hostname": "localhost",
         "cluster-preferred-endpoint-type": "hostname",
     }
+    server = need_server(request.param).path
     with LocalCluster(3, 1, server=server, node_timeout=1.0, config=config) as made:
-        announce(made, lambda node: ("localhost", node.port))
-        with Cluster.from_url(made.url) as client:
-            assert {address.host for address in works(client)} == {"localhost"}
-            survives(made, client)
+        yield made
 
 
-@pytest.mark.parametrize("server", ["valkey", "redis-7.0"])
-def test_a_node_without_the_hostname_that_it_should_have_is_reached_by_its_ip(server):
-    need_server(server)
+def test_hostnames_are_preferred_where_the_cluster_prefers_them(with_names):
+    announce(with_names, lambda node: ("localhost", node.port))
+    with Cluster.from_url(with_names.url) as client:
+        assert {address.host for address in works(client)} == {"localhost"}
+        survives(with_names, client)
+
+
+@pytest.fixture(scope="module", params=["valkey", "redis-7.0"])
+def without_names(request):
     config = {"cluster-preferred-endpoint-type": "hostname"}
-    with LocalCluster(3, 0, server=server, config=config) as made:
-        announce(made, lambda node: ("?", node.port))
-        with Cluster.from_url(made.url) as client:
-            client.set("k", "1")
-            assert {shard.primary.address.host for shard in client._map.topology.shards} == {
-                "127.0.0.1"
-            }
+    with LocalCluster(3, 0, server=need_server(request.param).path, config=config) as made:
+        yield made
 
 
-def test_an_unknown_endpoint_is_the_host_that_was_asked():
+def test_a_node_without_the_hostname_that_it_should_have_is_reached_by_its_ip(without_names):
+    announce(without_names, lambda node: ("?", node.port))
+    with Cluster.from_url(without_names.url) as client:
+        client.set("k", "1")
+        shards = client._map.topology.shards
+        assert {shard.primary.address.host for shard in shards} == {"127.0.0.1"}
+
+
+@pytest.fixture(scope="module")
+def without_endpoints():
     config = {"cluster-preferred-endpoint-type": "unknown-endpoint"}
-    with LocalCluster(
-        3, 1, server=need_server("valkey").path, node_timeout=1.0, config=config
-    ) as made:
-        announce(made, lambda node: (None, node.port))
-        urls = [f"redis://localhost:{node.port}" for node in made.nodes]
-        with Cluster.from_url(urls) as client:
-            assert {address.host for address in works(client)} == {"localhost"}
-            survives(made, client)
+    server = need_server("valkey").path
+    with LocalCluster(3, 1, server=server, node_timeout=1.0, config=config) as made:
+        yield made
+
+
+def test_an_unknown_endpoint_is_the_host_that_was_asked(without_endpoints):
+    announce(without_endpoints, lambda node: (None, node.port))
+    urls = [f"redis://localhost:{node.port}" for node in without_endpoints.nodes]
+    with Cluster.from_url(urls) as client:
+        assert {address.host for address in works(client)} == {"localhost"}
+        survives(without_endpoints, client)
 
 
 def has_ipv6():
@@ -171,15 +193,20 @@ def has_ipv6():
     return False
 
 
-@pytest.mark.skipif(not has_ipv6(), reason="this machine has no ::1")
-@pytest.mark.parametrize("server", ["valkey", "redis-6.2"])
-def test_a_cluster_on_ipv6(server):
-    need_server(server)
+@pytest.fixture(scope="module", params=["valkey", "redis-6.2"])
+def on_ipv6(request):
+    if not has_ipv6():
+        pytest.skip("this machine has no ::1")
     config = {"bind": "127.0.0.1 ::1"}
+    server = need_server(request.param).path
     with LocalCluster(3, 1, server=server, node_timeout=1.0, config=config) as made:
-        announce(made, lambda node: ("::1", node.port), cluster_announce_ip=lambda _: "::1")
-        with Cluster.from_url(f"redis://[::1]:{made.nodes[0].port}") as client:
-            found = works(client)
-            assert {address.host for address in found} == {"::1"}
-            assert f"[::1]:{made.nodes[0].port}" in client.stats()["nodes"]
-            survives(made, client)
+        yield made
+
+
+def test_a_cluster_on_ipv6(on_ipv6):
+    announce(on_ipv6, lambda node: ("::1", node.port), cluster_announce_ip=lambda _: "::1")
+    with Cluster.from_url(f"redis://[::1]:{on_ipv6.nodes[0].port}") as client:
+        found = works(client)
+        assert {address.host for address in found} == {"::1"}
+        assert f"[::1]:{on_ipv6.nodes[0].port}" in client.stats()["nodes"]
+        survives(on_ipv6, client)

@@ -56,7 +56,8 @@ def on_each_primary(client):
     """A key for each primary."""
     client.get("key0")
     keys = [f"key{number}" for number in range(100)]
-    found = {client._map.slots[key_slot(key)].address: key for key in keys}
+    slots = client._map.slots  # once: of the asyncio client each is wrapped anew
+    found = {slots[key_slot(key)].address: key for key in keys}
     assert len(found) == len(client._map.topology.shards)
     return list(found.values())
 

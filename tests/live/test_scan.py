@@ -17,22 +17,15 @@ KEYS = {f"k{i}" for i in range(3000)}
 
 
 @pytest.fixture(scope="module")
-def moving():
-    """A cluster that these tests change."""
-    with LocalCluster(primaries=3, replicas=1) as made:
+def lc():
+    """A cluster that these tests change; each leaves it with all its nodes and keys in place."""
+    with LocalCluster(primaries=3, replicas=1, node_timeout=1.0) as made:
         yield made
 
 
 @pytest.fixture
-def fresh():
-    """A cluster to break: its replicas are there."""
-    with LocalCluster(primaries=3, replicas=1) as made:
-        yield made
-
-
-@pytest.fixture
-def r(request):
-    lc = request.getfixturevalue("fresh" if "fresh" in request.fixturenames else "moving")
+def r(lc):
+    lc.wait_ready()
     with Cluster.from_url(lc.url, decode_responses=True) as client:
         client.flushall()
         client.mset(dict.fromkeys(KEYS, 1))
@@ -95,43 +88,47 @@ def test_a_scan_filters(r):
 
 
 @pytest.mark.parametrize("parallel", [False, True])
-def test_no_key_is_missed_while_slots_move(moving, r, parallel):
+def test_no_key_is_missed_while_slots_move(lc, r, parallel):
     """Slots move both ways between primaries that are and that are not scanned yet."""
     scan = r.scan_iter(count=20, parallel=parallel)
     found = {next(scan)}
     for i in range(12):
         found |= {next(scan) for _ in range(60)}
-        move_at_once(moving, key_slot(f"k{i}".encode()))
+        move_at_once(lc, key_slot(f"k{i}".encode()))
     assert found | set(scan) == KEYS
 
 
 @pytest.mark.parametrize("parallel", [False, True])
-def test_keys_of_a_half_moved_slot_are_found(fresh, r, parallel):
+def test_keys_of_a_half_moved_slot_are_found(lc, r, parallel):
     slot = key_slot(b"k0")
     scan = r.scan_iter(count=20, parallel=parallel)
     found = {next(scan)}
-    source, target = open_slot(fresh, slot)
+    source, target = open_slot(lc, slot)
     move_keys(slot, source, target)
     try:
         assert found | set(scan) == KEYS
     finally:
-        close_slot(fresh, slot, target)
+        close_slot(lc, slot, target)
 
 
 @pytest.mark.parametrize("parallel", [False, True])
-def test_no_key_is_missed_when_a_primary_is_killed(fresh, r, parallel):
+def test_no_key_is_missed_when_a_primary_is_killed(lc, r, parallel):
     scan = r.scan_iter(count=20, parallel=parallel)
     found = {next(scan) for _ in range(40)}
-    victim = fresh.node_for(next(iter(found)))
-    fresh.kill(victim)
-    assert found | set(scan) == KEYS
+    victim = lc.node_for(next(iter(found)))
+    lc.kill(victim)
+    try:
+        assert found | set(scan) == KEYS
+    finally:
+        lc.wait_failover()
+        lc.restart(victim)
 
 
-def test_no_key_is_missed_when_a_replica_takes_over(fresh, r):
+def test_no_key_is_missed_when_a_replica_takes_over(lc, r):
     scan = r.scan_iter(count=20)
     found = {next(scan) for _ in range(40)}
-    primary = fresh.node_for(next(iter(found)))
-    fresh.failover(fresh.replicas_of(primary)[0])
+    primary = lc.node_for(next(iter(found)))
+    lc.failover(lc.replicas_of(primary)[0])
     assert found | set(scan) == KEYS
 
 
@@ -149,26 +146,26 @@ def big(request, r):
     return (member for member, _ in r.zscan_iter("big", count=20)), names
 
 
-def test_a_scan_of_one_key_begins_again_at_its_new_primary(fresh, big):
+def test_a_scan_of_one_key_begins_again_at_its_new_primary(lc, big):
     scan, names = big
     found = {next(scan) for _ in range(500)}
-    fresh.failover(fresh.replicas_of(fresh.node_for("big"))[0])
+    lc.failover(lc.replicas_of(lc.node_for("big"))[0])
     assert found | set(scan) == names
 
 
-def test_a_scan_of_one_key_begins_again_where_the_key_went(fresh, big):
+def test_a_scan_of_one_key_begins_again_where_the_key_went(lc, big):
     scan, names = big
     found = {next(scan) for _ in range(500)}
     slot = key_slot(b"big")
-    source, target = open_slot(fresh, slot)
+    source, target = open_slot(lc, slot)
     move_keys(slot, source, target)
     found |= {next(scan) for _ in range(100)}
-    close_slot(fresh, slot, target)
+    close_slot(lc, slot, target)
     assert found | set(scan) == names
 
 
-def test_a_scan_needs_no_more_rights_than_scan(moving, r):
-    for node in moving.nodes:
+def test_a_scan_needs_no_more_rights_than_scan(lc, r):
+    for node in lc.nodes:
         node.call("ACL", "SETUSER", "few", "on", ">few", "~*", "+scan", "+cluster|slots")
-    with Cluster.from_url(moving.url, username="few", password="few", decode_responses=True) as few:
+    with Cluster.from_url(lc.url, username="few", password="few", decode_responses=True) as few:
         assert set(few.scan_iter(count=100)) == KEYS
