@@ -176,7 +176,7 @@ def test_a_bad_url_is_refused_before_anything_is_opened(url):
         {"ssl": True, "ssl_certfile": "/does/not/exist.pem"},
         {"ssl": True, "ssl_ciphers": "NONSENSE"},
         {"ssl": True, "ssl_min_version": 5},
-        {"credential_provider": object(), "password": SECRET},
+        pytest.param({"credential_provider": object(), "password": SECRET}, id="both credentials"),
     ],
     ids=str,
 )

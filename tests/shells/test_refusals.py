@@ -108,6 +108,7 @@ def test_redis_pys_methods_for_them_are_refused_too(make, refused):
     refused((UnsupportedCommandError, NotImplementedError), make)
 
 
+AN_OBJECT = pytest.param(object(), id="an object")
 UNSENDABLE = [None, True, False, [SECRET], {SECRET: 1}, (SECRET,), object(), 1j, {SECRET}]
 
 
@@ -187,7 +188,7 @@ def test_an_empty_mget_is_refused(refused):
     refused(redis.DataError, lambda r: r.mset({}))
 
 
-@pytest.mark.parametrize("name", [None, 1, "", " ", b"", True, [], object()], ids=repr)
+@pytest.mark.parametrize("name", [None, 1, "", " ", b"", True, [], AN_OBJECT], ids=repr)
 def test_a_command_needs_a_name(name, refused):
     refused(InvalidArgumentError, lambda r: r.execute_command(name, "k"))
 
@@ -215,7 +216,7 @@ def test_keys_of_several_slots_are_refused_with_the_hash_tag_named(make, refused
 
 
 @pytest.mark.parametrize(
-    "target", ["nowhere:1", ("10.0.0.9", 1), "nonsense", object(), "10.0.0.9:99999", 5], ids=repr
+    "target", ["nowhere:1", ("10.0.0.9", 1), "nonsense", AN_OBJECT, "10.0.0.9:99999", 5], ids=repr
 )
 def test_a_target_node_that_is_none_is_refused(target, fake, client):
     client.get("bar")
