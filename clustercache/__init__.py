@@ -16,16 +16,32 @@ if TYPE_CHECKING:
     from clustercache._core.read_from import ReadFrom
     from clustercache._sync.cluster import Cluster
     from clustercache.config import ClusterConfig, RetryPolicy
+    from clustercache.sessions.aio import AsyncSessionStore
+    from clustercache.sessions.session import Session
+    from clustercache.sessions.store import SessionStore
 
 __version__ = "0.1.0"
-__all__ = ["AsyncCluster", "Cluster", "ClusterConfig", "ReadFrom", "RetryPolicy", "exceptions"]
+__all__ = [
+    "AsyncCluster",
+    "AsyncSessionStore",
+    "Cluster",
+    "ClusterConfig",
+    "ReadFrom",
+    "RetryPolicy",
+    "Session",
+    "SessionStore",
+    "exceptions",
+]
 
 _HOMES = {
     "AsyncCluster": "clustercache._async.cluster",
+    "AsyncSessionStore": "clustercache.sessions.aio",
     "Cluster": "clustercache._sync.cluster",
     "ClusterConfig": "clustercache.config",
     "ReadFrom": "clustercache._core.read_from",
     "RetryPolicy": "clustercache.config",
+    "Session": "clustercache.sessions.session",
+    "SessionStore": "clustercache.sessions.store",
 }
 
 

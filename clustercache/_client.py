@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from typing import TYPE_CHECKING, Any, Self
 
 from clustercache import config as configuration
@@ -11,7 +12,7 @@ from clustercache._limits import LimitScope
 from clustercache._nodes import C, NodeAccess
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Sequence
     from contextlib import AbstractContextManager
 
     from redis._parsers.encoders import Encoder
@@ -72,6 +73,22 @@ class BaseClient(NodeAccess[C]):
             >>> with r.read_from(ReadFrom.PREFER_REPLICA): r.get("k")  # doctest: +SKIP
         """
         return self._limits.block(read_from=policy)
+
+    def doubts(self, key: Any) -> object | None:
+        """Return what calls for a key wait for: a sign of its primary's being suspected, or None.
+
+        The same object as long as it is the same suspicion. Nothing is sent.
+
+        Args:
+            key: Any key of the shard.
+        """
+        pool = self._slots()[key_slot(encode(key))]
+        suspicion: object | None = None if pool is None else pool.suspicion
+        return suspicion
+
+    @abstractmethod
+    def _slots(self) -> Sequence[Any]:
+        """Return the pools by slot, as they are now."""
 
     # Results ----------------------------------------------------------------------------------
 

@@ -18,6 +18,13 @@
         ├── NoClusterError (+ redis.ConnectionError)    no seed gave a topology
         ├── UntrustedError (+ redis.ConnectionError)    TLS cannot be had with these settings
         ├── ClosedError (+ redis.ConnectionError)       the client was closed
+        ├── SessionError                        below: what became of a session
+        │   ├── SessionUnavailableError (+ redis.ConnectionError)   its shard cannot be asked
+        │   ├── SessionGoneError                it was ended or rotated meanwhile; nothing written
+        │   ├── SessionTooLargeError (+ ValueError)     larger than max_bytes; nothing was sent
+        │   ├── SessionLimitError               the user has as many sessions as allowed
+        │   ├── SessionRevokedError             all were logged out while this one logged in
+        │   └── SessionNotLoadedError           it was looked at before `await session.load()`
         └── AdminError                          building or checking a cluster failed
             └── PlanError (+ ValueError)        the nodes given cannot make that cluster
 
@@ -52,6 +59,13 @@ __all__ = [
     "PoolTimeoutError",
     "ReplyDecodeError",
     "ReplyTooLargeError",
+    "SessionError",
+    "SessionGoneError",
+    "SessionLimitError",
+    "SessionNotLoadedError",
+    "SessionRevokedError",
+    "SessionTooLargeError",
+    "SessionUnavailableError",
     "ShardUnavailableError",
     "UnsupportedCommandError",
     "UntrustedError",
@@ -192,6 +206,40 @@ class PartialError(ClusterCacheError):
         super().__init__(message, **facts)
         # Unpickled without: the outcomes come back with the other attributes.
         self.outcomes: Mapping[Any, Any] = outcomes or {}
+
+
+class SessionError(ClusterCacheError):
+    """A session could not be read or written as asked. Names it by its public id at most."""
+
+
+class SessionUnavailableError(SessionError, base.ConnectionError):
+    """The shard of a session cannot be asked, so that nobody knows whether it exists: try again.
+
+    Attributes:
+        retry_after: Seconds after which it is worth it.
+    """
+
+    retry_after = 1
+
+
+class SessionGoneError(SessionError):
+    """The session was ended, or its token replaced, since it was loaded. Nothing was written."""
+
+
+class SessionTooLargeError(SessionError, ValueError):
+    """The session is larger than `max_bytes`. Nothing was sent: keep large things elsewhere."""
+
+
+class SessionLimitError(SessionError):
+    """The user has as many sessions as `limit` allows, and `when_full` is "refuse"."""
+
+
+class SessionRevokedError(SessionError):
+    """All sessions of the user were ended while this one was logging in: log in again."""
+
+
+class SessionNotLoadedError(SessionError):
+    """With `load="lazy"`, a session is looked at after `await session.load()`."""
 
 
 class AdminError(ClusterCacheError):

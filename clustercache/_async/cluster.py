@@ -41,8 +41,10 @@ from clustercache._targets import addresses_of
 from clustercache.exceptions import InvalidArgumentError, NoClusterError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from types import TracebackType
 
+    from clustercache._async.mux import Mux
     from clustercache._async.runner import Runner
     from clustercache._core.routing import Part
     from clustercache._core.topology import Topology
@@ -228,6 +230,9 @@ class AsyncCluster(  # type: ignore[misc]
             ``last_round_trip`` in seconds (None before the first). All loops' are counted.
         """
         return self._knowledge.stats()
+
+    def _slots(self) -> Sequence[Mux | None]:
+        return self._here().map.slots
 
     def _topology(self) -> Topology:
         """Return the snapshot in force."""

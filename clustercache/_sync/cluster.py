@@ -46,6 +46,7 @@ from clustercache.config import RetryPolicy
 from clustercache.exceptions import InvalidArgumentError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from types import TracebackType
 
     from clustercache._core.routing import Part
@@ -257,6 +258,9 @@ class Cluster(BaseClient[NodeCommands], Recipes, ScanAccess, Commands):
         """
         nodes = merged_stats([*self._map.pools.values(), *self._reads.readers.pools])
         return {"refreshes": self._map.refreshes, "nodes": nodes}
+
+    def _slots(self) -> Sequence[Pool | None]:
+        return self._map.slots
 
     def _topology(self) -> Topology:
         """Return the snapshot in force, learning it if need be."""

@@ -188,3 +188,98 @@ class PubSubGap(Event):
 
     kind: ClassVar[str] = "pubsub_gap"
     reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SessionEvent(Event):
+    """Anything that happened to a session.
+
+    Attributes:
+        session: Its public id, from which neither its token nor its key can be told.
+    """
+
+    kind: ClassVar[str] = "session_event"
+    session: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SessionCreated(SessionEvent):
+    """A session was stored for the first time."""
+
+    kind: ClassVar[str] = "session_created"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SessionRotated(SessionEvent):
+    """A session got a new verifier.
+
+    Attributes:
+        reason: "login", "rotate", or "renew" for the periodic one.
+    """
+
+    kind: ClassVar[str] = "session_rotated"
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SessionDeleted(SessionEvent):
+    """A session was ended.
+
+    Attributes:
+        reason: "logout", "revoked", "limit", or "race" for a login that came too late.
+    """
+
+    kind: ClassVar[str] = "session_deleted"
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SessionUnknown(SessionEvent):
+    """A token came that opens no session: ended, made up, or with a verifier that is not good.
+
+    Attributes:
+        reason: "malformed", "absent", "verifier" or "unreadable".
+    """
+
+    kind: ClassVar[str] = "session_unknown"
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SessionStale(SessionEvent):
+    """A session was read from a replica, for its primary did not answer."""
+
+    kind: ClassVar[str] = "session_stale"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SessionUnavailable(SessionEvent):
+    """A session could not be read or written, for its shard could not be asked.
+
+    Attributes:
+        error: The class name of what the client said.
+    """
+
+    kind: ClassVar[str] = "session_unavailable"
+    error: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SessionRefused(SessionEvent):
+    """A save was refused, for the session was ended or rotated meanwhile."""
+
+    kind: ClassVar[str] = "session_refused"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SessionFieldDropped(SessionEvent):
+    """A field of a session could not be read, and is taken for absent.
+
+    Attributes:
+        field: Its name.
+        reason: What was wrong with it; nothing of its value.
+    """
+
+    kind: ClassVar[str] = "session_field_dropped"
+    field: str
+    reason: str

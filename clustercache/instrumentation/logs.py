@@ -23,6 +23,14 @@ _LEVELS: Final[dict[type[events.Event], tuple[str, int]]] = {
     events.NodeBack: ("node", logging.WARNING),
     events.NodeReplaced: ("node", logging.WARNING),
     events.PubSubGap: ("pubsub", logging.WARNING),
+    events.SessionCreated: ("session", logging.INFO),
+    events.SessionRotated: ("session", logging.INFO),
+    events.SessionDeleted: ("session", logging.INFO),
+    events.SessionUnknown: ("session", logging.INFO),
+    events.SessionRefused: ("session", logging.INFO),
+    events.SessionStale: ("session", logging.WARNING),
+    events.SessionUnavailable: ("session", logging.WARNING),
+    events.SessionFieldDropped: ("session", logging.WARNING),
 }
 _TARGETS = {
     kind: (logging.getLogger(f"clustercache.{name}"), level)
