@@ -1,0 +1,1 @@
+"""Keep users logged in: sessions on a cluster, a standalone server, or in process."""
