@@ -212,8 +212,8 @@ class AsyncSessionStore(BaseStore):
 
     async def close(self) -> None:
         """Close the client, if the store made it."""
-        if self._owns_client:
-            await self.client.aclose()
+        for one in self._made():
+            await one.aclose()
 
     async def __aenter__(self) -> Self:
         """Return itself."""
@@ -313,7 +313,7 @@ class AsyncClusterWay(Ways):
         return self.client.durable(wanted, self._settings.ack_timeout)
 
     async def _plain(self, calls: Sequence[Call]) -> list[Any]:
-        pipeline = self.client.pipeline()
+        pipeline = self._for(calls[0]).pipeline()
         for call in calls:
             pipeline.execute_command(*call.words, **RAW)
         try:
