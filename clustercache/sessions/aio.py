@@ -210,7 +210,7 @@ class AsyncSessionStore(BaseStore):
         except StopIteration as end:
             return end.value
 
-    async def close(self) -> None:
+    async def aclose(self) -> None:
         """Close the client, if the store made it."""
         for one in self._made():
             await one.aclose()
@@ -226,7 +226,7 @@ class AsyncSessionStore(BaseStore):
         traceback: TracebackType | None,
     ) -> None:
         """Close it."""
-        await self.close()
+        await self.aclose()
 
 
 class AsyncClusterWay(Ways):
