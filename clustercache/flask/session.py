@@ -89,14 +89,15 @@ class FlaskSession(Session, SessionMixin):
             raise self._failure
         cookie = self.shown
         try:
-            found = self._store.load(cookie) if cookie else None
+            found = self._store.load(cookie, self) if cookie else None
         except SessionUnavailableError as error:
             self._failure = with_status(error)
             if self._store.settings.on_unavailable != "anonymous":
                 raise self._failure from error
             self.__class__ = _Unreadable
             found = None
-        self.become(found or self._store.new())
+        if found is not self:
+            self.become(found or self._store.new())
         self.is_open = self.accessed = True
 
     @property
