@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import wraps
 from typing import TYPE_CHECKING, Any, Final
 
 from flask.sessions import SessionMixin
@@ -24,6 +25,20 @@ _USER: Final = "_user_id"
 """Where Flask-Login keeps who is logged in."""
 _LONGEST: Final = 200
 """Characters of what a browser calls itself."""
+
+
+def _once_open(method: Any) -> Any:
+    """Make a method load the session first, which may make it one that refuses the method."""
+    name = method.__name__
+
+    @wraps(method)
+    def opening(self: FlaskSession, *args: Any, **options: Any) -> Any:
+        if self.is_open:
+            return method(self, *args, **options)
+        self.open()
+        return getattr(self, name)(*args, **options)
+
+    return opening
 
 
 class FlaskSession(Session, SessionMixin):
@@ -123,10 +138,16 @@ class FlaskSession(Session, SessionMixin):
         if value:
             self.touch()
 
+    @_once_open
     def __setitem__(self, name: str, value: Any) -> None:
         Session.__setitem__(self, name, value)
         if name == _USER:
             self._proved = True
+
+    __delitem__ = _once_open(Session.__delitem__)
+    step = _once_open(Session.step)
+    rotate = _once_open(Session.rotate)
+    touch = _once_open(Session.touch)
 
     # What is wanted ---------------------------------------------------------------------------
 
@@ -134,6 +155,7 @@ class FlaskSession(Session, SessionMixin):
         """End it, as `flush` does."""
         self.flush()
 
+    @_once_open
     def flush(self) -> None:
         """End it at the end of the request; its cookie is deleted unless something is set again."""
         Session.flush(self)
@@ -142,16 +164,7 @@ class FlaskSession(Session, SessionMixin):
 
     logout = flush
 
-    def rotate(self) -> None:
-        """Ask for a new token: call it where rights change. The old one is dead then."""
-        self.open()
-        Session.rotate(self)
-
-    def touch(self) -> None:
-        """Write down at the end of the request that it was used, even if that is not due."""
-        self.open()
-        Session.touch(self)
-
+    @_once_open
     def login(self, user: str, *, device: str = "", address: str = "") -> None:
         """Make it a user's at the end of the request, with a new token.
 
@@ -160,7 +173,6 @@ class FlaskSession(Session, SessionMixin):
             device: What `sessions_of` shows of where it is used; the browser's name by default.
             address: The same, as an IP address; by default that of the request.
         """
-        self.open()
         device = device or self._request.headers.get("User-Agent", "")[:_LONGEST]
         Session.login(self, user, device=device, address=address or self._request.remote_addr or "")
 
