@@ -10,7 +10,7 @@ from redis.exceptions import NoScriptError, RedisError
 from clustercache._async.cluster import AsyncCluster
 from clustercache._core.read_from import ReadFrom
 from clustercache.exceptions import OutcomeUnknownError
-from clustercache.sessions.base import BaseStore, memory_at
+from clustercache.sessions.base import BaseStore, Ended, memory_at
 from clustercache.sessions.calls import Acknowledged, Call, Loaded
 from clustercache.sessions.memory import Detached, Memory
 from clustercache.sessions.scripts import SCRIPTS
@@ -177,15 +177,17 @@ class AsyncSessionStore(BaseStore):
         """End all sessions of all users, and those of nobody; return how many.
 
         Raises:
-            PartialError: Some could not be reached.
+            PartialError: Some could not be reached; all others are ended.
         """
-        count = 0
+        ended = Ended()
         async for keys in self._sent.keys(self._pattern("u")):
             for key in keys:
-                count += await self._run(self.plans.index.revoke_all(self._user_at(key)))
+                with ended.counting():
+                    ended.count += await self._run(self.plans.index.revoke_all(self._user_at(key)))
         async for keys in self._sent.keys(self._pattern("s")):
-            count += await self._run(self.plans.index.end_some(self._selectors(keys)))
-        return count
+            with ended.counting():
+                ended.count += await self._run(self.plans.index.end_some(self._selectors(keys)))
+        return ended.result()
 
     async def scan(self) -> AsyncIterator[SessionInfo]:
         """Yield all sessions, in no order."""

@@ -9,7 +9,12 @@ from __future__ import annotations
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from clustercache.exceptions import PartialError, SessionLimitError, SessionRevokedError
+from clustercache.exceptions import (
+    PartialError,
+    SessionGoneError,
+    SessionLimitError,
+    SessionRevokedError,
+)
 from clustercache.instrumentation import SessionDeleted, SessionRotated
 from clustercache.sessions.calls import Call
 from clustercache.sessions.codec import Undecodable
@@ -77,8 +82,14 @@ class Index:
         login, before = session.login_due, session.user
         assert login is not None  # noqa: S101 - who asks has looked
         selector = session.selector
+        self._sessions.check_size(session, session.changes())
         epoch, over = yield from self._reserve(login.user, selector)
-        acknowledged = yield from self._write(session, login)
+        try:
+            acknowledged = yield from self._write(session, login)
+        except SessionGoneError:
+            # It is not on its way: the next login may find that it is dead.
+            yield [Call("drop", self.key(login.user), (f"+{selector}",))]
+            raise
         [settled] = yield [Call("settle", self.key(login.user), (selector, epoch))]
         if isinstance(settled, Exception):
             # Nobody knows whether all were ended meanwhile, and nobody has the new token yet.

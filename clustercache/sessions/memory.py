@@ -5,8 +5,8 @@ Each method is what the script, or the command, of its name does at a server.
 
 from __future__ import annotations
 
+import re
 import threading
-from fnmatch import fnmatchcase
 from time import time
 from typing import TYPE_CHECKING, Any
 
@@ -60,7 +60,8 @@ class Memory:
         """Yield the names of what is held, a lot at a time."""
         with self._lock:
             names = [key for key in self._held if self._find(key)]
-        yield [key for key in names if fnmatchcase(key, pattern)]
+        start = re.sub(r"\\(.)", r"\1", pattern.removesuffix("*"))
+        yield [key for key in names if key.startswith(start)]
 
     # Keys -------------------------------------------------------------------------------------
 

@@ -148,18 +148,17 @@ class Plans(Writing):
 
     def delete(self, session: Session) -> Generator[list[Call], list[Any], Saved]:
         """End a session, and forget what was to be written."""
-        if not session.is_new:
-            session.flush()
-        session.clear()
-        session.login_due = None
+        session.flush()
         return (yield from self.save(session))
 
     def reload(self, session: Session) -> Generator[list[Call], list[Any], bool]:
         """Read a session again, and drop what was changed here."""
         if session.is_new:
             return False
-        found = yield from self._opened(session.token_held)
+        accessed = session.accessed
+        found = yield from self._opened(session.shown)
         if found is None:
             return False
         session.become(found)
+        session.accessed = accessed
         return True
