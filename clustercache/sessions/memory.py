@@ -207,12 +207,19 @@ class Memory:
         for one in dead:
             if b"+" + one.encode() not in held.scores:
                 held.scores.pop(one.encode(), None)
+        if not held.scores:
+            del self._held[key]
         ordered = sorted(held.scores.items(), key=lambda pair: (pair[1], pair[0]))
         return [one for one, score in ordered if score <= LATEST]
 
     def _drop(self, key: str, *members: str) -> int:
         held = self._find(key)
-        return 0 if held is None else sum(held.scores.pop(one.encode(), 0) > 0 for one in members)
+        if held is None:
+            return 0
+        count = sum(held.scores.pop(one.encode(), 0) > 0 for one in members)
+        if not held.scores:
+            del self._held[key]
+        return count
 
 
 class Detached:
