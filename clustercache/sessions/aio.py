@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Self
 
@@ -14,7 +15,7 @@ from clustercache.sessions.base import BaseStore, Ended, memory_at
 from clustercache.sessions.calls import Acknowledged, Call, Loaded
 from clustercache.sessions.memory import Detached, Memory
 from clustercache.sessions.scripts import SCRIPTS
-from clustercache.sessions.ways import LOT, RAW, RAW_AGAIN, Ways, left_until, unless_unknown
+from clustercache.sessions.ways import LOT, RAW, RAW_AGAIN, Ways, left_until, rest, unless_unknown
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Generator, Iterable, Mapping, Sequence
@@ -278,14 +279,17 @@ class AsyncClusterWay(Ways):
         """Run a script; a save whose reply was lost is sent again, and told so."""
         end = monotonic() + self._seconds()
         unknown: OutcomeUnknownError | None = None
+        losses = 0
         while True:
+            left = left_until(end, unknown)
             try:
-                with self.client.deadline(left_until(end, unknown)):
+                with self.client.deadline(left):
                     return await self._send(call)
             except OutcomeUnknownError as error:
                 if call.repeatable:
                     raise
-                unknown, call = error, call.again()
+                unknown, call, losses = error, call.again(), losses + 1
+                await asyncio.sleep(rest(losses, end))
             except RedisError as error:
                 raise unless_unknown(error, unknown) from error
 

@@ -99,15 +99,17 @@ settles = st.builds(
     selectors,
     st.sampled_from([b"0", b"4000000000000001", b"4000000000000002"]),
 )
-others = st.sampled_from([
-    Call("revoke", "u", (100_000,)),
-    Call("members", "u"),
-    Call("members", "u", ("m1", "m2")),
-    Call("drop", "u", ("m1", "+m1")),
-    Call("exists", "s"),
-    Call("load", "s"),
-    Call("facts", "s"),
-])
+others = st.sampled_from(
+    [
+        Call("revoke", "u", (100_000,)),
+        Call("members", "u"),
+        Call("members", "u", ("m1", "m2")),
+        Call("drop", "u", ("m1", "+m1")),
+        Call("exists", "s"),
+        Call("load", "s"),
+        Call("facts", "s"),
+    ]
+)
 steps = st.lists(
     creates.map(lambda one: [one])
     | saves().map(lambda one: [one])
