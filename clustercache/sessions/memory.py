@@ -179,7 +179,7 @@ class Memory:
         mine = selector.encode()
         others = [one for one in members if one[:1] != b"+" and one != mine]
         if limit and len(others) >= limit and refuse:
-            return [b"full", others]
+            return [b"full", members]
         held = self._made(key)
         held.scores |= {mine: now + lifetime, b"+" + mine: now + pending}
         held.ends = max(held.ends, now + lifetime + pending)

@@ -148,7 +148,7 @@ def test_a_renewal_whose_reply_was_lost_gives_a_token_that_opens(lossy, bad, goo
 @pytest.mark.parametrize("which", [0, 1, 2])
 @pytest.mark.parametrize("carried_out", [True, False])
 @pytest.mark.parametrize("is_new", [True, False])
-def test_a_login_survives_the_loss_of_any_reply(lossy, bad, good, which, carried_out, is_new):
+def test_a_login_survives_the_loss_of_any_reply(lossy, bad, good, *, which, carried_out, is_new):
     made = bad.new() if is_new else bad.load(good.create({"a": 1}).token)
     seen = []
 

@@ -236,7 +236,7 @@ def test_a_login_under_way_is_spared_and_then_is_not(client):
     twins = Twins(client)
     twins.ask(reserve("m1", 1, refuse=True, pending=PENDING, dead=()))
     for reply in twins.ask(reserve("m2", 1, refuse=True, pending=PENDING, dead=("m1",))):
-        assert reply == [b"full", [b"m1"]]
+        assert reply == [b"full", [b"+m1", b"m1"]]
     twins.ask(Call("settle", "u", ("m1", b"0")))
     for reply in twins.ask(reserve("m2", 1, refuse=True, pending=PENDING, dead=("m1",))):
         assert reply == [b"ok", b"0", []]
