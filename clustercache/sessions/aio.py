@@ -213,10 +213,10 @@ class AsyncSessionStore(BaseStore):
         except StopIteration as end:
             return end.value
 
-    async def close(self) -> None:
+    async def aclose(self) -> None:
         """Close the client, if the store made it."""
-        if self._owns_client:
-            await self.client.aclose()
+        for one in self._made():
+            await one.aclose()
 
     async def __aenter__(self) -> Self:
         """Return itself."""
@@ -229,7 +229,7 @@ class AsyncSessionStore(BaseStore):
         traceback: TracebackType | None,
     ) -> None:
         """Close it."""
-        await self.close()
+        await self.aclose()
 
 
 class AsyncClusterWay(Ways):
@@ -319,7 +319,7 @@ class AsyncClusterWay(Ways):
         return self.client.durable(wanted, self._settings.ack_timeout)
 
     async def _plain(self, calls: Sequence[Call]) -> list[Any]:
-        pipeline = self.client.pipeline()
+        pipeline = self._for(calls[0]).pipeline()
         for call in calls:
             pipeline.execute_command(*call.words, **RAW)
         try:

@@ -74,6 +74,11 @@ class BaseStore:
         self.plans = Plans(self.settings, self._tell)
         self._sent = self._way(client)
 
+    def _made(self) -> list[Any]:
+        """Return the clients that the store made, and closes."""
+        own = [self.client] if self._owns_client else []
+        return own + (self._sent.made if self.client is not None else [])
+
     def _way(self, client: Any) -> Any:
         """Return what sends calls by a client."""
         raise NotImplementedError

@@ -83,6 +83,10 @@ PLAIN: Final[dict[str, Callable[[Call], tuple[Any, ...]]]] = {
     "exists": lambda call: ("EXISTS", call.key),
     "facts": lambda call: ("HMGET", call.key, *FACTS),
     "drop": lambda call: ("ZREM", call.key, *call.args),
-    "get": lambda call: ("GET", call.key),
+    "old": lambda call: ("GET", call.key),
+    "retire": lambda call: ("UNLINK", call.key),
 }
 """What is no script: UNLINK's and EXISTS' count, HMGET's values, ZREM's count, GET's value."""
+
+OLDER: Final = frozenset({"old", "retire"})
+"""What an older store is asked."""

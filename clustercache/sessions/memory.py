@@ -166,8 +166,11 @@ class Memory:
         held = self._find(key)
         return [None if held is None else held.fields.get(name.encode()) for name in FACTS]
 
-    def _get(self, key: str) -> None:
+    def _old(self, key: str) -> None:
         """Return nothing: no older store is in here."""
+
+    def _retire(self, key: str) -> int:  # noqa: ARG002 - as `_old`
+        return 0
 
     # Indexes ----------------------------------------------------------------------------------
 

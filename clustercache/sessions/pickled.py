@@ -3,7 +3,7 @@
 A restricted `find_class` is not enough. A few bytes can ask the unpickler for gigabytes (a memo
 index), for a stack overflow or for hours (the hash of tuples that nest, or that share their
 items), or for a change of an allowed class itself (BUILD on the class, not on an instance). So a
-pickle is first played on a stack that holds no values, only the shape of each, and refused for
+pickle is first played on a stack that holds no values, only the size of each, and refused for
 any of that.
 """
 
@@ -13,11 +13,10 @@ import io
 import pickle
 import pickletools
 from importlib import import_module
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final
 from zoneinfo import ZoneInfo
 
 from clustercache.exceptions import ConfigurationError
-from clustercache.sessions.json_text import MAX_DEPTH
 from clustercache.sessions.undecodable import Undecodable
 
 if TYPE_CHECKING:
@@ -48,16 +47,15 @@ _GLOBALS: Final = frozenset({"GLOBAL", "STACK_GLOBAL"})
 _FILLS: Final = frozenset({"APPEND", "APPENDS", "SETITEM", "SETITEMS", "ADDITEMS", "BUILD"})
 
 _MOST: Final = 1_000_000
-"""Values handled, those that are shared counted as often as they are met."""
+"""Values handled, those inside of others and shared ones counted each time they are met.
+
+So it bounds the depth too: what is nested a thousand levels deep costs half of it.
+"""
 
 
-class _Shape(NamedTuple):
-    depth: int
-    size: int
-
-
-_GLOBAL: Final = _Shape(-1, 0)
-_MARK: Final = _Shape(-2, 0)
+# On the stack of the play; anything else there is a size.
+_GLOBAL: Final = 0
+_MARK: Final = -1
 
 
 class Pickles:
@@ -132,15 +130,15 @@ class _Restricted(pickle.Unpickler):
 
 
 class _Play:
-    """A pickle's opcodes, played with shapes instead of values."""
+    """A pickle's opcodes, played with sizes instead of values."""
 
     __slots__ = ("_data", "_handled", "_memo", "_stack")
 
     def __init__(self, data: bytes) -> None:
         self._data = data
         self._handled = 0
-        self._memo: dict[int, _Shape] = {}
-        self._stack: list[_Shape] = []
+        self._memo: dict[int, int] = {}
+        self._stack: list[int] = []
 
     def run(self) -> None:
         """Raise Undecodable where the unpickler must not go, another error where it could not."""
@@ -171,17 +169,16 @@ class _Play:
         if opcode.name in _GLOBALS:
             self._stack.append(_GLOBAL)
             return
-        filled = taken.pop(0) if opcode.name in _FILLS else _Shape(0, 1)
-        if filled is _GLOBAL:
+        filled = taken.pop(0) if opcode.name in _FILLS else 1
+        if filled == _GLOBAL:
             raise Undecodable("the pickle changes a class")
-        added = sum(shape.size for shape in taken)
-        depth = max([filled.depth, *(shape.depth + 1 for shape in taken)])
+        added = sum(taken)
         self._handled += added + 1
-        if depth > MAX_DEPTH or self._handled > _MOST:
+        if self._handled > _MOST:
             raise Undecodable("the pickle is nested too deeply, or holds too much")
-        self._stack.append(_Shape(depth, filled.size + added))
+        self._stack.append(filled + added)
 
-    def _taken(self, opcode: pickletools.OpcodeInfo) -> list[_Shape]:
+    def _taken(self, opcode: pickletools.OpcodeInfo) -> list[int]:
         stack, before = self._stack, opcode.stack_before
         if pickletools.markobject in before:
             mark = len(stack) - 1 - stack[::-1].index(_MARK)

@@ -100,14 +100,20 @@ class Plans(Writing):
         if reader is None or key is None:
             self._tell(SessionUnknown(reason="malformed"))
             return None
-        [stored] = yield [Call("get", key)]
+        [stored] = yield [Call("old", key)]
         if isinstance(stored, Exception):
             raise stored
         data = None if stored is None else reader.decode(stored)
         if data is None:
             self._tell(SessionUnknown(reason="absent" if stored is None else "unreadable"))
             return None
-        session = self.new(data)
+        session = self.new()
+        for name, value in data.items():
+            try:
+                self.codec.encode(value)
+                session[name] = value
+            except (TypeError, ValueError):
+                self._dropped(session.public_id, str(name), "it cannot be written any more")
         session.old_key = key
         return session
 
@@ -120,7 +126,7 @@ class Plans(Writing):
         while session.ending:
             one = session.ending[0]
             if one.old_key is not None:
-                yield from self._ask(Call("unlink", one.old_key))
+                yield from self._ask(Call("retire", one.old_key))
             if one.selector is not None:
                 acknowledged = yield from self.index.end(one.selector, one.user, "logout")
             session.ending.pop(0)

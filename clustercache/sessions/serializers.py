@@ -47,7 +47,7 @@ class TaggedJSON:
     datetime, date, time, timedelta, Decimal, UUID, bytes, tuple, set, frozenset, NaN, infinities,
     and dicts with other keys. Each comes back as the type it was. A subclass of one of them
     (Markup, OrderedDict, IntEnum, a named tuple) comes back as that base; a datetime keeps its
-    fold and its ZoneInfo, and of any other time zone the offset.
+    fold and its ZoneInfo, and of any other time zone the offset, in whole seconds.
     """
 
     __slots__ = ("_decoder", "_encode", "_readers", "_writers")

@@ -216,8 +216,8 @@ class SessionStore(BaseStore):
 
     def close(self) -> None:
         """Close the client, if the store made it."""
-        if self._owns_client:
-            self.client.close()
+        for one in self._made():
+            one.close()
 
     def __enter__(self) -> Self:
         """Return itself."""
@@ -317,7 +317,7 @@ class ClusterWay(Ways):
         return self.client.durable(wanted, self._settings.ack_timeout)
 
     def _plain(self, calls: Sequence[Call]) -> list[Any]:
-        pipeline = self.client.pipeline()
+        pipeline = self._for(calls[0]).pipeline()
         for call in calls:
             pipeline.execute_command(*call.words, **RAW)
         try:

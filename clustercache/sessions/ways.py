@@ -20,7 +20,7 @@ from clustercache.exceptions import (
     UntrustedError,
 )
 from clustercache.instrumentation import SessionUnavailable
-from clustercache.sessions.calls import Call, Loaded
+from clustercache.sessions.calls import OLDER, Call, Loaded
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -60,8 +60,26 @@ class Ways:
         self.client = client
         self._settings = settings
         self._tell = tell
+        self._older: Any = None
         self._failed: dict[int, object] = {}
         """By slot, the suspicion under which replicas could not be asked either."""
+
+    def _for(self, call: Call) -> Any:
+        """Return the client that a plain call goes to: an older store may be elsewhere."""
+        reader = self._settings.migrate
+        if call.op not in OLDER or reader is None or reader.source is None:
+            return self.client
+        if self._older is None:
+            kind, source = type(self.client), reader.source
+            self._older = source if isinstance(source, kind) else kind.from_url(source)
+        return self._older
+
+    @property
+    def made(self) -> list[Any]:
+        """The clients that were made here, and are to be closed here."""
+        reader = self._settings.migrate
+        own = self._older is not None and reader is not None and self._older is not reader.source
+        return [self._older] if own else []
 
     def _seconds(self) -> float:
         """Return how long an operation may take."""

@@ -126,7 +126,7 @@ class Writing:
         session.saved(changes, sealed)
         self._tell(SessionCreated(session=session.public_id))
         if session.old_key is not None:
-            yield [Call("unlink", session.old_key)]
+            yield [Call("retire", session.old_key)]
             session.old_key = None
         return replicas
 

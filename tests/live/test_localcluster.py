@@ -274,6 +274,8 @@ def test_servers_die_with_their_supervisor():
     made.directory.rmdir()  # nobody was left to do it
 
 
+# From Python 3.12 on a fork warns while any thread lives: one that shares out the tests, say.
+@pytest.mark.filterwarnings("ignore:.*multi-threaded, use of fork:DeprecationWarning")
 def test_a_forked_child_ends_nothing(cluster):
     read, write = os.pipe()
     child = os.fork()

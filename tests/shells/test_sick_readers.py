@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from clustercache import ReadFrom
+from clustercache import ReadFrom, _readers
 from clustercache.exceptions import (
     DeadlineExceededError,
     PoolTimeoutError,
@@ -151,13 +151,14 @@ def test_a_silent_replica_is_avoided_until_it_answers(fake, primary, name):
         wait_until(lambda: read() == b"1" and gets([one], name)[0] > before + 3)
 
 
-def test_a_replica_that_came_is_found(fake, primary):
+def test_a_replica_that_came_is_found(fake, primary, monkeypatch):
+    monkeypatch.setattr(_readers, "REFRESHED", 0.5)  # seconds
     one, _other = primary.replicas
     fake.fail(one)
     with client_of(fake, ReadFrom.PREFER_REPLICA) as client:
         client.get(KEY)
         fake.recover(one)
-        wait_until(lambda: client.get(KEY) is None and gets([one])[0] > 3, timeout=8.0)
+        wait_until(lambda: client.get(KEY) is None and gets([one])[0] > 3, timeout=4.0)
 
 
 @sync_only

@@ -4,9 +4,20 @@ from __future__ import annotations
 
 from typing import assert_type
 
-from clustercache import AsyncCluster, Cluster, ClusterConfig, ReadFrom, RetryPolicy, exceptions
+from clustercache import (
+    AsyncCluster,
+    AsyncSessionStore,
+    Cluster,
+    ClusterConfig,
+    ReadFrom,
+    RetryPolicy,
+    Session,
+    SessionStore,
+    exceptions,
+)
 from clustercache.instrumentation import CommandDone, Event, Hook
 from clustercache.localcluster import LocalCluster
+from clustercache.sessions import Saved, SessionInfo, TaggedJSON
 
 r = Cluster.from_url("redis://127.0.0.1:7000", decode_responses=True, deadline=2.0)
 assert_type(r, Cluster)
@@ -77,3 +88,34 @@ async def looping() -> None:
 
 for one in r.get_nodes():
     assert_type(one.redis_connection.incr("k"), int)
+
+
+# Sessions -------------------------------------------------------------------------------------
+
+store = SessionStore.from_url("memory://", idle=60, lifetime=600, serializer=TaggedJSON())
+assert_type(store, SessionStore)
+session = store.create({"cart": []}, user="u1", device="a browser", address="::1")
+assert_type(session, Session)
+assert_type(session.token, str | None)
+assert_type(session.user, str | None)
+assert_type(session.incr("visits"), int)
+assert_type(store.load(session.token), Session | None)
+assert_type(store.save(session), Saved)
+assert_type(store.login(session, "u2").set_token, str | None)
+assert_type(store.rotate(session).acknowledged, int | None)
+assert_type(store.delete(session).ended, bool)
+assert_type(store.sessions_of("u1", current=session), list[SessionInfo])
+assert_type(store.revoke("u1", "0123456789ab"), bool)
+assert_type(store.revoke_all("u1", keep=session), int)
+assert_type(store.count(), int)
+
+
+async def keeping() -> None:
+    async with AsyncSessionStore.from_url("memory://") as kept:
+        assert_type(kept, AsyncSessionStore)
+        made = await kept.create({"cart": []})
+        assert_type(made, Session)
+        assert_type(await kept.load(made.token), Session | None)
+        assert_type(await kept.save(made), Saved)
+        async for info in kept.scan():
+            assert_type(info, SessionInfo)
