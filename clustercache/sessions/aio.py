@@ -245,7 +245,10 @@ class AsyncClusterWay(Ways):
                 return [await self._load(call)]
             if call.op in SCRIPTS:
                 return [await self._script(call)]
-            return [await self._send(call)] if call.lasting else await self._plain(calls)
+            if not call.lasting:
+                return await self._plain(calls)
+            with self.client.deadline(self._seconds()):
+                return [await self._send(call)]
         except RedisError as error:
             return [self._told(error, call)]
 
@@ -323,7 +326,8 @@ class AsyncClusterWay(Ways):
         for call in calls:
             pipeline.execute_command(*call.words, **RAW)
         try:
-            outcomes = await pipeline.execute(raise_on_error=False)
+            with self.client.deadline(self._seconds()):
+                outcomes = await pipeline.execute(raise_on_error=False)
         except RedisError as error:
             outcomes = [error] * len(calls)
         return [

@@ -246,7 +246,10 @@ class ClusterWay(Ways):
                 return [self._load(call)]
             if call.op in SCRIPTS:
                 return [self._script(call)]
-            return [self._send(call)] if call.lasting else self._plain(calls)
+            if not call.lasting:
+                return self._plain(calls)
+            with self.client.deadline(self._seconds()):
+                return [self._send(call)]
         except RedisError as error:
             return [self._told(error, call)]
 
@@ -321,7 +324,8 @@ class ClusterWay(Ways):
         for call in calls:
             pipeline.execute_command(*call.words, **RAW)
         try:
-            outcomes = pipeline.execute(raise_on_error=False)
+            with self.client.deadline(self._seconds()):
+                outcomes = pipeline.execute(raise_on_error=False)
         except RedisError as error:
             outcomes = [error] * len(calls)
         return [
