@@ -152,7 +152,7 @@ class ClusterSessionInterface(SessionInterface):
             return  # nothing is lost by a touch or a renewal that could not be had
         if saved.set_token is not None:
             self._set(app, session, saved.set_token, response)
-        elif saved.ended or (session.flushed and session.is_new and session.shown):
+        elif saved.ended or (session.flushed and session.is_new and session.sent):
             response.delete_cookie(self.get_cookie_name(app), **self._attributes(app))
             response.headers["Cache-Control"] = "no-store"
         elif session.facts is not facts and session.permanent:

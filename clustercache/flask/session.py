@@ -102,7 +102,7 @@ class FlaskSession(Session, SessionMixin):
             return
         if self._failure is not None:
             raise self._failure
-        cookie = self.shown
+        cookie = self.sent
         try:
             found = self._store.load(cookie, self) if cookie else None
         except SessionUnavailableError as error:
@@ -116,7 +116,7 @@ class FlaskSession(Session, SessionMixin):
         self.is_open = self.accessed = True
 
     @property
-    def shown(self) -> str | None:
+    def sent(self) -> str | None:
         """What the browser sent."""
         return self._request.cookies.get(self._cookie)
 

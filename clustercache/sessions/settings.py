@@ -34,7 +34,8 @@ class SessionSettings:
         limit: Sessions that a user may have at a time; None for any number.
         when_full: What a login past the limit does: "refuse" it, or "evict" the oldest session.
         stale_after: A primary that does not answer for so long is asked no more: a replica is.
-        deadline: For each load and each save, with all retries; None: the client's.
+        deadline: For each round trip of a load, a save or a list, with all retries; None: the
+            client's.
         ack_replicas: Login, logout and rotation wait until so many replicas have them,
         ack_timeout: but no longer than this.
         on_unavailable: Frameworks, when a session cannot be read: "raise" (503 unless the
