@@ -136,7 +136,7 @@ class ClusterSessionInterface(SessionInterface):
             if session.is_open:
                 self._save(app, session, response)
             if session.accessed:
-                response.vary.add("Cookie")
+                _vary(response)
         except Exception as error:  # noqa: BLE001 - Flask would lose it
             answer_instead(app, error, response)
 
@@ -170,6 +170,13 @@ class ClusterSessionInterface(SessionInterface):
         by_renewal = renewed and renewed * 2 <= app.permanent_session_lifetime.total_seconds()
         if app.config["SESSION_REFRESH_EACH_REQUEST"] and (touched or not by_renewal):
             self._set(app, session, session.token, response)
+
+
+def _vary(response: Response) -> None:
+    if "Vary" in response.headers:
+        response.vary.add("Cookie")
+    else:
+        response.headers["Vary"] = "Cookie"
 
 
 def _serializer() -> TaggedJSON:

@@ -23,6 +23,8 @@ _HELD: Final = frozenset({*Fields.__slots__, *Session.__slots__})
 _PERMANENT: Final = "_permanent"
 _USER: Final = "_user_id"
 """Where Flask-Login keeps who is logged in."""
+_ALONE: Final = frozenset('; "\\%')
+"""Signs of other cookies, or of a value that is not what it looks like."""
 _LONGEST: Final = 200
 """Characters of what a browser calls itself."""
 
@@ -118,6 +120,9 @@ class FlaskSession(Session, SessionMixin):
     @property
     def sent(self) -> str | None:
         """What the browser sent."""
+        line, begin = self._request.environ.get("HTTP_COOKIE", ""), f"{self._cookie}="
+        if line.startswith(begin) and _ALONE.isdisjoint(line):
+            return str(line[len(begin) :])  # the usual one cookie needs no parser
         return self._request.cookies.get(self._cookie)
 
     # As Flask's own ---------------------------------------------------------------------------
