@@ -73,7 +73,7 @@ class SessionSettings:
         for name in ("renew_after", "deadline"):
             if getattr(self, name) is not None:
                 _positive(name, getattr(self, name))
-        if not self.prefix or "{" in self.prefix:
+        if not (isinstance(self.prefix, str) and self.prefix) or "{" in self.prefix:
             msg = f"prefix must be a text without a hash tag, got {self.prefix!r}"
             raise ConfigurationError(msg)
         if self.renew_after is not None and self.renew_after <= self.grace:
