@@ -35,8 +35,8 @@ class SessionSettings:
         when_full: What a login past the limit does: "refuse" it, or "evict" the oldest session.
         stale_after: A primary that does not answer for so long is asked no more: a replica is.
         deadline: For each load and each save, with all retries; None: the client's.
-        ack_replicas: Login, logout and rotation wait until so many replicas have them,
-        ack_timeout: but no longer than this.
+        ack_replicas: Login, logout and rotation wait until so many replicas have them; 0: for none.
+        ack_timeout: They wait no longer than this, and are done all the same.
         on_unavailable: Frameworks, when a session cannot be read: "raise" (503 unless the
             application handles it), "read_only" or "anonymous" (go on with an empty one that
             cannot be saved; the first of them only where nothing is read from it).
