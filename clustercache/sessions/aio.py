@@ -15,7 +15,7 @@ from clustercache.sessions.base import BaseStore, Ended, memory_at
 from clustercache.sessions.calls import Acknowledged, Call, Loaded
 from clustercache.sessions.memory import Detached, Memory
 from clustercache.sessions.scripts import SCRIPTS
-from clustercache.sessions.ways import LOT, RAW, RAW_AGAIN, Ways, left_until, rest, unless_unknown
+from clustercache.sessions.ways import AGAIN, LOT, Ways, left_until, rest, unless_unknown
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Generator, Iterable, Mapping, Sequence
@@ -93,16 +93,20 @@ class AsyncSessionStore(BaseStore):
         await self._run(self.plans.stored(session))
         return session
 
-    async def load(self, token: str | None) -> Session | None:
+    async def load(self, token: str | None, into: Session | None = None) -> Session | None:
         """Return the session that a token opens; None for one that is unknown, old or ended.
 
         Where the primary does not answer, a replica does: the session is `stale` then, and can be
         saved if the primary is back by that time.
 
+        Args:
+            token: What a cookie holds.
+            into: An object that is to become the session; a new one by default.
+
         Raises:
             SessionUnavailableError: Nobody can tell, now.
         """
-        session: Session | None = await self._run(self.plans.load(token))
+        session: Session | None = await self._run(self.plans.load(token, into))
         return session
 
     async def save(self, session: Session) -> Saved:
@@ -266,14 +270,14 @@ class AsyncClusterWay(Ways):
                     raise
         try:
             with client.deadline(left_until(end, None)), client.read_from(ReadFrom.PREFER_REPLICA):
-                return Loaded(await client.execute_command("HGETALL", key, **RAW), None)
+                return Loaded(await client.execute_command("HGETALL", key), None)
         except RedisError as caught:
             self._in_vain(key)
             raise caught from error
 
     async def _from_primary(self, key: str) -> Loaded:
         pipeline = self.client.pipeline()
-        pipeline.execute_command("HGETALL", key, **RAW)
+        pipeline.execute_command("HGETALL", key)
         pipeline.execute_command("PTTL", key)
         loaded: Loaded = self._loaded(*await pipeline.execute(raise_on_error=False))
         return loaded
@@ -300,9 +304,9 @@ class AsyncClusterWay(Ways):
         by = await self._durable(call) if call.lasting else None
         execute = (by or self.client).execute_command
         if call.op not in SCRIPTS:
-            reply = await execute(*call.words, **RAW)
+            reply = await execute(*call.words)
         else:
-            options = RAW_AGAIN if call.repeatable else RAW
+            options = AGAIN if call.repeatable else {}
             try:
                 reply = await execute(*call.words, **options)
             except NoScriptError:
@@ -324,7 +328,7 @@ class AsyncClusterWay(Ways):
     async def _plain(self, calls: Sequence[Call]) -> list[Any]:
         pipeline = self._for(calls[0]).pipeline()
         for call in calls:
-            pipeline.execute_command(*call.words, **RAW)
+            pipeline.execute_command(*call.words)
         try:
             with self.client.deadline(self._seconds()):
                 outcomes = await pipeline.execute(raise_on_error=False)

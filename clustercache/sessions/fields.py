@@ -7,17 +7,20 @@ by its bytes, so that a change deep inside a value counts, and only what changed
 from __future__ import annotations
 
 from collections.abc import MutableMapping
+from marshal import dumps
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from clustercache.sessions.codec import Undecodable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from clustercache.sessions.codec import Codec
 
 _UNCHANGING: Final = frozenset({str, int, float, bool, type(None)})
 _ABSENT: Final = object()
+_NO_REFERENCES: Final = 0
+"""The form of marshal that looks at values alone: not at who else holds them."""
 
 
 class Step(NamedTuple):
@@ -52,6 +55,7 @@ class Fields(MutableMapping[str, Any]):
         "_codec",
         "_dropped",
         "_first",
+        "_looks",
         "_plain",
         "_selector",
         "_steps",
@@ -82,6 +86,8 @@ class Fields(MutableMapping[str, Any]):
         self._plain: dict[str, bytes] = {}
         self._first: dict[str, Any] = {}
         """The very objects that were decoded."""
+        self._looks: dict[str, bytes | None] = {}
+        """What `_look` said of them then, where they may change inside."""
         self._values: dict[str, Any] = {}
         """What was decoded or set; _ABSENT where it was removed or cannot be read."""
         self._steps: dict[str, list[Step]] = {}
@@ -131,6 +137,8 @@ class Fields(MutableMapping[str, Any]):
         value = self._read(name, stored)
         if value is not _ABSENT:
             self._first[name] = value
+            if type(value) not in _UNCHANGING:
+                self._looks[name] = _look(value)
         self._values[name] = value
         return value
 
@@ -157,6 +165,20 @@ class Fields(MutableMapping[str, Any]):
         for name in list(self):
             del self[name]
 
+    def before(self, name: str) -> Any:
+        """Return a field as it is stored, whatever it is now; None where there is none to read."""
+        stored = self.stored.get(name)
+        if stored is None:
+            return None
+        try:
+            return self._codec.decode(self._codec.unseal(self._selector, name, stored))
+        except Undecodable:
+            return None
+
+    def untouched(self, names: Iterable[str]) -> bool:
+        """Tell whether none of some fields was looked at, set or removed."""
+        return not any(name in self._values for name in names)
+
     # Steps ------------------------------------------------------------------------------------
 
     def step(self, name: str, step: Step) -> Any:
@@ -172,7 +194,7 @@ class Fields(MutableMapping[str, Any]):
 
     def rebase(self, name: str, stored: bytes | None) -> None:
         """Apply the steps of a field to what another has stored there meanwhile."""
-        for held in (self.stored, self._plain, self._first):
+        for held in (self.stored, self._plain, self._first, self._looks):
             held.pop(name, None)
         self._unreadable.discard(name)
         value = _ABSENT
@@ -196,12 +218,21 @@ class Fields(MutableMapping[str, Any]):
             if value is _ABSENT:
                 if name in self.stored and name not in self._unreadable:
                     removed.append(name)
-            elif type(value) not in _UNCHANGING or self._first.get(name, self) is not value:
+            elif not self._is_as_read(name, value):
                 plain = self._encode(name, value)
                 if plain != self._before(name):
                     sets[name] = plain
         compared = {name: self.stored.get(name) for name in self._steps if name in sets}
         return Changes(sets, removed, {n: s for n, s in compared.items() if self._only_steps(n)})
+
+    def _is_as_read(self, name: str, value: Any) -> bool:
+        """Tell whether a value is still what was decoded; False where only its encoding tells."""
+        if self._first.get(name, self) is not value:
+            return False
+        if type(value) in _UNCHANGING:
+            return True
+        before = self._looks.get(name)
+        return before is not None and before == _look(value)
 
     def seal(self, plain: Mapping[str, bytes]) -> dict[str, bytes]:
         """Return what is stored for encodings."""
@@ -215,6 +246,7 @@ class Fields(MutableMapping[str, Any]):
         self._unreadable.difference_update(changes.sets)
         for name in changes.sets:
             self._first[name] = self._values[name]
+            self._looks.pop(name, None)
         for name in changes.removed:
             del self.stored[name]
             del self._values[name]
@@ -247,6 +279,17 @@ class Fields(MutableMapping[str, Any]):
         except TypeError as error:
             msg = f"the session's field {name!r} cannot be stored: {error}"
             raise TypeError(msg) from error
+
+
+def _look(value: Any) -> bytes | None:
+    """Return what tells a value from any other, faster than its encoding; None for some values.
+
+    Exact in types as in values: what looks the same is encoded the same, by any serializer.
+    """
+    try:
+        return dumps(value, _NO_REFERENCES)
+    except ValueError:
+        return None
 
 
 def _check(name: object) -> None:

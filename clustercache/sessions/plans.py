@@ -56,15 +56,23 @@ class Plans(Writing):
 
     # Load -------------------------------------------------------------------------------------
 
-    def load(self, cookie: str | None) -> Generator[list[Call], list[Any], Session | None]:
-        """Return the session that a cookie opens, or None."""
+    def load(
+        self, cookie: str | None, into: Session | None = None
+    ) -> Generator[list[Call], list[Any], Session | None]:
+        """Return the session that a cookie opens, or None.
+
+        Args:
+            cookie: A token, or what an older store gave.
+            into: An object that is to become the session; a new one by default.
+        """
         token = Token.parse(cookie)
         if token is None:
             return (yield from self._migrated(cookie)) if cookie else None
-        return (yield from self._opened(token))
+        return (yield from self._opened(token, into))
 
-    def _opened(self, token: Token) -> Generator[list[Call], list[Any], Session | None]:
-        name = public_id(token.selector)
+    def _opened(
+        self, token: Token, into: Session | None = None
+    ) -> Generator[list[Call], list[Any], Session | None]:
         [loaded] = yield [Call("load", self.key(token.selector))]
         if isinstance(loaded, Exception):
             raise loaded
@@ -78,11 +86,13 @@ class Plans(Writing):
                 msg = "the session cannot be read: only a replica answers, and it may lag behind"
                 raise SessionUnavailableError(msg)
             reason = "verifier" if record else "unreadable" if loaded.stored else "absent"
-            self._tell(SessionUnknown(session=name, reason=reason))
+            self._tell(SessionUnknown(session=public_id(token.selector), reason=reason))
             return None
         if loaded.stale:
-            self._tell(SessionStale(session=name))
-        return Session(
+            self._tell(SessionStale(session=public_id(token.selector)))
+        session = Session.__new__(Session) if into is None else into
+        Session.__init__(
+            session,
             self.codec,
             token,
             self._dropped,
@@ -92,6 +102,7 @@ class Plans(Writing):
             ttl=loaded.ttl,
             stale=loaded.stale,
         )
+        return session
 
     def _migrated(self, cookie: str) -> Generator[list[Call], list[Any], Session | None]:
         """Return a new session with what an older store has under a cookie of its own."""

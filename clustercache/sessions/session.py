@@ -107,9 +107,11 @@ class Session(Fields):
         self.stale = stale
 
     def _begin(self, codec: Codec, token: Token, record: Record | None) -> None:
-        name, dropping = public_id(token.selector), self._dropping
+        selector, dropping = token.selector, self._dropping
         stored = {} if record is None else record.fields
-        super().__init__(codec, token.selector, stored, lambda f, why: dropping(name, f, why))
+        Fields.__init__(
+            self, codec, selector, stored, lambda f, why: dropping(public_id(selector), f, why)
+        )
         self.facts = record
         self.token_held = token
         """The newest, and what a cookie may hold."""

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 from redis import exceptions as redis_errors
 from redis.exceptions import AuthenticationError, ClusterDownError, RedisError, ResponseError
 
-from clustercache._commands import NEVER_DECODE, REPEATABLE
+from clustercache._commands import REPEATABLE
 from clustercache.exceptions import (
     ClosedError,
     ClusterCacheError,
@@ -35,8 +35,7 @@ _NOT_AWAY: Final = (AuthenticationError, ClosedError, OutcomeUnknownError, Untru
 LOT: Final = 1000
 """Keys that are looked at together."""
 
-RAW: Final = {NEVER_DECODE: True}
-RAW_AGAIN: Final = {NEVER_DECODE: True, REPEATABLE: True}
+AGAIN: Final = {REPEATABLE: True}
 NOTHING: Final = Loaded({}, -2)
 
 
