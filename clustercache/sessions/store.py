@@ -275,14 +275,16 @@ class ClusterWay(Ways):
 
     def _load(self, call: Call) -> Loaded:
         key, client = call.key, self.client
-        loaded = self._at_once(key)
+        begin = monotonic()
+        turn = begin + self._for_primary()
+        loaded = self._at_once(key, turn)
         if loaded is not None:
             return loaded
-        end = monotonic() + self._seconds()
+        end = begin + self._seconds()
         error: RedisError | None = None
         if not self._primary_is_doubted(key):
             try:
-                with client.deadline(self._for_primary()):
+                with client.deadline(left_until(turn, None)):
                     return self._from_primary(key)
             except RedisError as caught:
                 error = caught
@@ -295,12 +297,11 @@ class ClusterWay(Ways):
             self._in_vain(key)
             raise caught from error
 
-    def _at_once(self, key: str) -> Loaded | None:
+    def _at_once(self, key: str, deadline: float) -> Loaded | None:
         """Return what the primary tells where nothing is in the way; None for the long way."""
         client = self.client
         if not self._is_plain or client._limited() is not None:  # noqa: SLF001 - as below
             return None
-        deadline = monotonic() + self._settings.stale_after
         data = pack_many([("HGETALL", key), ("PTTL", key)])
         replies = read_pair(client._map, key_slot(key), data, deadline)  # noqa: SLF001 - ours too
         if replies is None:
