@@ -133,7 +133,7 @@ class Memory:
         has[b"_a"] = _bytes(now)
         left = min(int(has[b"_i"]), int(has[b"_x"]) - now)
         held.ends = now + left
-        return [b"ok", changed, left]
+        return [b"ok", changed, left, int(first)]
 
     def _replace_key(
         self, held: _Held, mode: str, fresh: bytes, *, first: bool, grace: int, age: int

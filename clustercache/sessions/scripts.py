@@ -111,7 +111,7 @@ end
 redis.call('HSET', key, '_a', now)
 local left = math.min(tonumber(idle or '') or deadline - now, deadline - now)
 redis.call('PEXPIRE', key, left)
-return {'ok', changed, left}
+return {'ok', changed, left, first and 1 or 0}
 """
 )
 

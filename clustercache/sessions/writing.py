@@ -245,6 +245,8 @@ class Writing:
         )
         session.nonce = nonce or session.nonce
         session.ttl = reply[2]
+        if session.standing is Standing.CURRENT and not (reply[3:] and reply[3]):
+            session.standing = Standing.IN_GRACE  # at best: another request has renewed the token
         session.idle_changed = session.touch_due = False
         session.stale = False
 
