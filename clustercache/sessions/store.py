@@ -280,7 +280,7 @@ class ClusterWay(Ways):
 
     def _from_primary(self, key: str) -> Loaded:
         pipeline = self.client.pipeline()
-        pipeline.execute_command("HGETALL", key, **RAW)
+        pipeline.execute_command("HGETALL", key)
         pipeline.execute_command("PTTL", key)
         loaded: Loaded = self._loaded(*pipeline.execute(raise_on_error=False))
         return loaded
