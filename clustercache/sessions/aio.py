@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Self
 
@@ -10,11 +11,11 @@ from redis.exceptions import NoScriptError, RedisError
 from clustercache._async.cluster import AsyncCluster
 from clustercache._core.read_from import ReadFrom
 from clustercache.exceptions import OutcomeUnknownError
-from clustercache.sessions.base import BaseStore, memory_at
+from clustercache.sessions.base import BaseStore, Ended, memory_at
 from clustercache.sessions.calls import Acknowledged, Call, Loaded
 from clustercache.sessions.memory import Detached, Memory
 from clustercache.sessions.scripts import SCRIPTS
-from clustercache.sessions.ways import LOT, RAW, RAW_AGAIN, Ways, left_until, unless_unknown
+from clustercache.sessions.ways import LOT, RAW, RAW_AGAIN, Ways, left_until, rest, unless_unknown
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Generator, Iterable, Mapping, Sequence
@@ -188,15 +189,17 @@ class AsyncSessionStore(BaseStore):
         """End all sessions of all users, and those of nobody; return how many.
 
         Raises:
-            PartialError: Some could not be reached.
+            PartialError: Some could not be reached; all others are ended.
         """
-        count = 0
+        ended = Ended()
         async for keys in self._sent.keys(self._pattern("u")):
             for key in keys:
-                count += await self._run(self.plans.index.revoke_all(self._user_at(key)))
+                with ended.counting():
+                    ended.count += await self._run(self.plans.index.revoke_all(self._user_at(key)))
         async for keys in self._sent.keys(self._pattern("s")):
-            count += await self._run(self.plans.index.end_some(self._selectors(keys)))
-        return count
+            with ended.counting():
+                ended.count += await self._run(self.plans.index.end_some(self._selectors(keys)))
+        return ended.result()
 
     async def scan(self) -> AsyncIterator[SessionInfo]:
         """Yield all sessions, in no order."""
@@ -253,7 +256,10 @@ class AsyncClusterWay(Ways):
                 return [await self._load(call)]
             if call.op in SCRIPTS:
                 return [await self._script(call)]
-            return [await self._send(call)] if call.lasting else await self._plain(calls)
+            if not call.lasting:
+                return await self._plain(calls)
+            with self.client.deadline(self._seconds()):
+                return [await self._send(call)]
         except RedisError as error:
             return [self._told(error, call)]
 
@@ -287,14 +293,17 @@ class AsyncClusterWay(Ways):
         """Run a script; a save whose reply was lost is sent again, and told so."""
         end = monotonic() + self._seconds()
         unknown: OutcomeUnknownError | None = None
+        losses = 0
         while True:
+            left = left_until(end, unknown)
             try:
-                with self.client.deadline(left_until(end, unknown)):
+                with self.client.deadline(left):
                     return await self._send(call)
             except OutcomeUnknownError as error:
                 if call.repeatable:
                     raise
-                unknown, call = error, call.again()
+                unknown, call, losses = error, call.again(), losses + 1
+                await asyncio.sleep(rest(losses, end))
             except RedisError as error:
                 raise unless_unknown(error, unknown) from error
 
@@ -328,7 +337,8 @@ class AsyncClusterWay(Ways):
         for call in calls:
             pipeline.execute_command(*call.words, **RAW)
         try:
-            outcomes = await pipeline.execute(raise_on_error=False)
+            with self.client.deadline(self._seconds()):
+                outcomes = await pipeline.execute(raise_on_error=False)
         except RedisError as error:
             outcomes = [error] * len(calls)
         return [

@@ -175,8 +175,10 @@ class Plans(Writing):
         """Read a session again, and drop what was changed here."""
         if session.is_new:
             return False
-        found = yield from self._opened(session.token_held)
+        accessed = session.accessed
+        found = yield from self._opened(session.shown)
         if found is None:
             return False
         session.become(found)
+        session.accessed = accessed
         return True

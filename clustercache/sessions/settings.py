@@ -34,7 +34,8 @@ class SessionSettings:
         limit: Sessions that a user may have at a time; None for any number.
         when_full: What a login past the limit does: "refuse" it, or "evict" the oldest session.
         stale_after: A primary that does not answer for so long is asked no more: a replica is.
-        deadline: For each load and each save, with all retries; None: the client's.
+        deadline: For each round trip of a load, a save or a list, with all retries; None: the
+            client's.
         ack_replicas: Login, logout and rotation wait until so many replicas have them,
         ack_timeout: but no longer than this.
         on_unavailable: Frameworks, when a session cannot be read: "raise" (503 unless the
@@ -72,7 +73,7 @@ class SessionSettings:
         for name in ("renew_after", "deadline"):
             if getattr(self, name) is not None:
                 _positive(name, getattr(self, name))
-        if not self.prefix or "{" in self.prefix:
+        if not (isinstance(self.prefix, str) and self.prefix) or "{" in self.prefix:
             msg = f"prefix must be a text without a hash tag, got {self.prefix!r}"
             raise ConfigurationError(msg)
         if self.renew_after is not None and self.renew_after <= self.grace:

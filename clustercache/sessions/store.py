@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from itertools import islice
-from time import monotonic
+from time import monotonic, sleep
 from typing import TYPE_CHECKING, Any, Self
 
 from redis.exceptions import NoScriptError, RedisError
@@ -11,11 +11,11 @@ from redis.exceptions import NoScriptError, RedisError
 from clustercache._core.read_from import ReadFrom
 from clustercache._sync.cluster import Cluster
 from clustercache.exceptions import OutcomeUnknownError
-from clustercache.sessions.base import BaseStore, memory_at
+from clustercache.sessions.base import BaseStore, Ended, memory_at
 from clustercache.sessions.calls import Acknowledged, Call, Loaded
 from clustercache.sessions.memory import Memory
 from clustercache.sessions.scripts import SCRIPTS
-from clustercache.sessions.ways import LOT, RAW, RAW_AGAIN, Ways, left_until, unless_unknown
+from clustercache.sessions.ways import LOT, RAW, RAW_AGAIN, Ways, left_until, rest, unless_unknown
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
@@ -191,15 +191,17 @@ class SessionStore(BaseStore):
         """End all sessions of all users, and those of nobody; return how many.
 
         Raises:
-            PartialError: Some could not be reached.
+            PartialError: Some could not be reached; all others are ended.
         """
-        count = 0
+        ended = Ended()
         for keys in self._sent.keys(self._pattern("u")):
             for key in keys:
-                count += self._run(self.plans.index.revoke_all(self._user_at(key)))
+                with ended.counting():
+                    ended.count += self._run(self.plans.index.revoke_all(self._user_at(key)))
         for keys in self._sent.keys(self._pattern("s")):
-            count += self._run(self.plans.index.end_some(self._selectors(keys)))
-        return count
+            with ended.counting():
+                ended.count += self._run(self.plans.index.end_some(self._selectors(keys)))
+        return ended.result()
 
     def scan(self) -> Iterator[SessionInfo]:
         """Yield all sessions, in no order."""
@@ -255,7 +257,10 @@ class ClusterWay(Ways):
                 return [self._load(call)]
             if call.op in SCRIPTS:
                 return [self._script(call)]
-            return [self._send(call)] if call.lasting else self._plain(calls)
+            if not call.lasting:
+                return self._plain(calls)
+            with self.client.deadline(self._seconds()):
+                return [self._send(call)]
         except RedisError as error:
             return [self._told(error, call)]
 
@@ -289,14 +294,17 @@ class ClusterWay(Ways):
         """Run a script; a save whose reply was lost is sent again, and told so."""
         end = monotonic() + self._seconds()
         unknown: OutcomeUnknownError | None = None
+        losses = 0
         while True:
+            left = left_until(end, unknown)
             try:
-                with self.client.deadline(left_until(end, unknown)):
+                with self.client.deadline(left):
                     return self._send(call)
             except OutcomeUnknownError as error:
                 if call.repeatable:
                     raise
-                unknown, call = error, call.again()
+                unknown, call, losses = error, call.again(), losses + 1
+                sleep(rest(losses, end))
             except RedisError as error:
                 raise unless_unknown(error, unknown) from error
 
@@ -327,7 +335,8 @@ class ClusterWay(Ways):
         for call in calls:
             pipeline.execute_command(*call.words, **RAW)
         try:
-            outcomes = pipeline.execute(raise_on_error=False)
+            with self.client.deadline(self._seconds()):
+                outcomes = pipeline.execute(raise_on_error=False)
         except RedisError as error:
             outcomes = [error] * len(calls)
         return [

@@ -160,6 +160,12 @@ def unless_unknown(error: RedisError, unknown: OutcomeUnknownError | None) -> Re
     return unknown
 
 
+def rest(losses: int, end: float) -> float:
+    """Return the seconds to wait before what was lost so often is sent again: the first at once."""
+    wished = 0.0 if losses < 2 else min(0.01 * 2.0**losses, 0.25)
+    return max(min(wished, end - monotonic()), 0.0)
+
+
 def left_until(end: float, unknown: OutcomeUnknownError | None) -> float:
     """Return the seconds left.
 
