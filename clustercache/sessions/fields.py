@@ -6,6 +6,7 @@ by its bytes, so that a change deep inside a value counts, and only what changed
 
 from __future__ import annotations
 
+import marshal
 from collections.abc import MutableMapping
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
@@ -54,6 +55,7 @@ class Fields(MutableMapping[str, Any]):
         "_first",
         "_plain",
         "_selector",
+        "_shapes",
         "_steps",
         "_unreadable",
         "_values",
@@ -82,6 +84,8 @@ class Fields(MutableMapping[str, Any]):
         self._plain: dict[str, bytes] = {}
         self._first: dict[str, Any] = {}
         """The very objects that were decoded."""
+        self._shapes: dict[str, bytes | None] = {}
+        """What those that can change looked like then; absent once they were saved."""
         self._values: dict[str, Any] = {}
         """What was decoded or set; _ABSENT where it was removed or cannot be read."""
         self._steps: dict[str, list[Step]] = {}
@@ -131,6 +135,8 @@ class Fields(MutableMapping[str, Any]):
         value = self._read(name, stored)
         if value is not _ABSENT:
             self._first[name] = value
+            if type(value) not in _UNCHANGING:
+                self._shapes[name] = _shape(value)
         self._values[name] = value
         return value
 
@@ -186,7 +192,7 @@ class Fields(MutableMapping[str, Any]):
 
     def rebase(self, name: str, stored: bytes | None) -> None:
         """Apply the steps of a field to what another has stored there meanwhile."""
-        for held in (self.stored, self._plain, self._first):
+        for held in (self.stored, self._plain, self._first, self._shapes):
             held.pop(name, None)
         self._unreadable.discard(name)
         value = _ABSENT
@@ -210,12 +216,21 @@ class Fields(MutableMapping[str, Any]):
             if value is _ABSENT:
                 if name in self.stored and name not in self._unreadable:
                     removed.append(name)
-            elif type(value) not in _UNCHANGING or self._first.get(name, self) is not value:
+            elif self._may_differ(name, value):
                 plain = self._encode(name, value)
                 if plain != self._before(name):
                     sets[name] = plain
         compared = {name: self.stored.get(name) for name in self._steps if name in sets}
         return Changes(sets, removed, {n: s for n, s in compared.items() if self._only_steps(n)})
+
+    def _may_differ(self, name: str, value: Any) -> bool:
+        """Tell whether a value has to be encoded to know whether it changed."""
+        if self._first.get(name, self) is not value:
+            return True
+        if type(value) in _UNCHANGING:
+            return False
+        shape = self._shapes.get(name)
+        return shape is None or shape != _shape(value)
 
     def seal(self, plain: Mapping[str, bytes]) -> dict[str, bytes]:
         """Return what is stored for encodings."""
@@ -229,7 +244,9 @@ class Fields(MutableMapping[str, Any]):
         self._unreadable.difference_update(changes.sets)
         for name in changes.sets:
             self._first[name] = self._values[name]
+            self._shapes.pop(name, None)
         for name in changes.removed:
+            self._shapes.pop(name, None)
             del self.stored[name]
             del self._values[name]
             self._plain.pop(name, None)
@@ -268,3 +285,15 @@ def _check(name: object) -> None:
         msg = f"a session's keys are texts, got {type(name).__name__}"
         raise TypeError(msg)
     name.encode()  # what is no UTF-8 is no name
+
+
+def _shape(value: Any) -> bytes | None:
+    """Return bytes that are the same only for equal values of equal types; None for rare types.
+
+    Several times faster than an encoding, and makes no objects: it is nothing but compared. Version
+    0 tells interned strings and shared objects from no others.
+    """
+    try:
+        return marshal.dumps(value, 0)
+    except ValueError:
+        return None
