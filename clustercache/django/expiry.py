@@ -18,7 +18,8 @@ _AT_ONCE = 0.001
 
 def of(session: Session) -> Any:
     """Return what was set: seconds, a time in ISO 8601, 0 for the browser's end, or None."""
-    return session.get(KEY)
+    there = KEY in session.stored or not session.untouched((KEY,))
+    return session.get(KEY) if there else None
 
 
 def is_over(session: Session) -> bool:

@@ -157,7 +157,10 @@ def _finished(request: Any, response: Any, session: SessionStore) -> Any:
             _delete_cookie(response, name)
     elif key != sent or _is_to_be_sent_again(session):
         _set_cookie(response, name, session)
-    patch_vary_headers(response, ("Cookie",))
+    if response.has_header("Vary"):
+        patch_vary_headers(response, ("Cookie",))
+    else:
+        response.headers["Vary"] = "Cookie"
     return response
 
 

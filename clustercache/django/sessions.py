@@ -21,15 +21,17 @@ from clustercache.exceptions import (
     SessionRevokedError,
     SessionUnavailableError,
 )
+from clustercache.sessions.identity import USER_FIELDS
+from clustercache.sessions.plans import Saved
 from clustercache.sessions.record import Standing
 
 if TYPE_CHECKING:
-    from clustercache.sessions.plans import Saved
     from clustercache.sessions.session import Session
 
 __all__ = ["CreateError", "SessionGone", "SessionStore", "UpdateError"]
 
 _GONE = (SessionGoneError, SessionRevokedError)
+_NOTHING = Saved()
 
 
 class SessionGone(UpdateError, SessionInterrupted):  # type: ignore[misc] # noqa: N818 - as its bases
@@ -186,7 +188,8 @@ class SessionStore(SessionMapping):
             raise SessionGone
         if must_create and not session.is_new:
             raise CreateError
-        logins.note_login(session, self.device, self.address)
+        if session.login_due is not None or not session.untouched(USER_FIELDS):
+            logins.note_login(session, self.device, self.address)
         expiry.note(session, self._expiry_seen)
         return None if session.facts is None else session.facts.active
 
@@ -195,14 +198,16 @@ class SessionStore(SessionMapping):
         return session.is_new and self._lost is not None and session.login_due is None
 
     def _after(self, session: Session, seen: int | None, saved: Saved | None = None) -> None:
+        facts = session.facts
+        if saved == _NOTHING and facts is not None and facts.active == seen:
+            return
         self._session_key, self._lost = session.token, None
         self.modified = self.modified or seen is None
         if saved is not None and saved.ended:
             self.flushed = True
         now = expiry.of(session)
-        if session.facts is not None and seen is not None:
-            every = stores.touch_after_ms()
-            late = session.facts.active - seen >= min(every, session.facts.idle // 2)
+        if facts is not None and seen is not None:
+            late = facts.active - seen >= min(stores.touch_after_ms(), facts.idle // 2)
             self.refresh_due = self.refresh_due or late or now != self._expiry_seen
         self._expiry_seen = now
 
