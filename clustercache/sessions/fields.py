@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from clustercache.sessions.codec import Undecodable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from clustercache.sessions.codec import Codec
 
@@ -143,6 +143,20 @@ class Fields(MutableMapping[str, Any]):
         """Remove every field that can be read."""
         for name in list(self):
             del self[name]
+
+    def before(self, name: str) -> Any:
+        """Return a field as it is stored, whatever it is now; None where there is none to read."""
+        stored = self.stored.get(name)
+        if stored is None:
+            return None
+        try:
+            return self._codec.decode(self._codec.unseal(self._selector, name, stored))
+        except Undecodable:
+            return None
+
+    def untouched(self, names: Iterable[str]) -> bool:
+        """Tell whether none of some fields was looked at, set or removed."""
+        return not any(name in self._values for name in names)
 
     # Steps ------------------------------------------------------------------------------------
 
