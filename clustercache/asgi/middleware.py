@@ -223,7 +223,7 @@ def _take_over(session: RequestSession, scope: Scope) -> None:
 
 
 def _store(
-    url: str | Iterable[str] | None, store: AsyncSessionStore | None, options: Mapping[str, Any]
+    url: str | Iterable[str] | None, store: Any, options: Mapping[str, Any]
 ) -> AsyncSessionStore:
     if store is None and url is not None:
         return AsyncSessionStore.from_url(url, **options)
