@@ -159,6 +159,12 @@ class _Exchange:
         if self._replaced:
             return
         if not self._started and message["type"] in _STARTS:
+            raised = self._session.raised
+            if message.get("status") == 500 and raised is not None and status_of(raised):
+                # Litestar answers so what nobody handled, and lets nothing through to here.
+                self._started = self._replaced = True
+                await answer(raised, self._send)
+                return
             try:
                 message = await self._saved(message)
             except ANSWERED as error:

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final, Self
 
+from redis.exceptions import RedisError
+
 from clustercache.exceptions import (
     OutcomeUnknownError,
     SessionError,
@@ -34,13 +36,15 @@ class RequestSession(Session):
     Saved before the response starts. What is changed later needs `await session.save()`.
     """
 
-    __slots__ = ("_cookie", "_failure", "_found", "_sent", "_store")
+    __slots__ = ("_cookie", "_failure", "_found", "_sent", "_store", "raised")
 
     _cookie: str | None
     _failure: SessionError | None
     _found: Session | None
     _sent: Saved | None
     _store: AsyncSessionStore
+    raised: RedisError | None
+    """What the application was told of it, last."""
 
     async def load(self) -> Self:
         """Load it, where that was not done before the application; return it.
@@ -64,7 +68,11 @@ class RequestSession(Session):
                 " session before that"
             )
             raise RuntimeError(msg)
-        saved = await self._store.save(self)
+        try:
+            saved = await self._store.save(self)
+        except RedisError as error:
+            self.raised = error
+            raise
         if not late and (saved.set_token or saved.ended):
             self._sent = saved
         return saved
@@ -136,6 +144,7 @@ class UnreadableSession(RequestSession):
 
     def _refuse(self, *_: Any, **__: Any) -> Any:
         assert self._failure is not None  # noqa: S101 - it is what makes it unreadable
+        self.raised = self._failure
         raise self._failure.with_traceback(None)
 
     step = login = rotate = flush = logout = _refuse
@@ -161,7 +170,7 @@ class ClosedSession(RequestSession):
         # What `Session` itself holds comes with the opening.
         self._store, self._cookie = store, cookie
         self._found, self._sent = None, Saved()
-        self._failure = None
+        self._failure = self.raised = None
 
     def __getattribute__(self, name: str) -> Any:
         if name not in _OF_THE_CLOSED and not name.startswith("__"):
@@ -205,6 +214,7 @@ class ClosedSession(RequestSession):
 
     async def save_at_start(self) -> Saved:
         """Save what nobody looked at: it may be due for a touch, or a new token."""
+        self._sent = None
         if self._found is None:
             return Saved()
         try:
@@ -235,6 +245,7 @@ def opened(session: ClosedSession) -> RequestSession:
     mode = store.settings.on_unavailable
     if failure is not None:
         if mode == "raise" or isinstance(failure, SessionNotLoadedError):
+            session.raised = failure
             raise failure.with_traceback(None)
         kind = UnreadableSession
     Session.become(session, session._found or store.new())  # noqa: SLF001
