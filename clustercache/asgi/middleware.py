@@ -126,7 +126,7 @@ class SessionMiddleware:
 
         async def forward(message: Message) -> None:
             if message["type"].startswith("lifespan.shutdown."):
-                await self.store.close()
+                await self.store.aclose()
             await send(message)
 
         return forward

@@ -462,14 +462,14 @@ def test_its_own_store_is_closed_before_the_server_hears_of_the_shutdown(outcome
         await send({"type": "lifespan.startup.complete"})
         await send({"type": f"lifespan.shutdown.{outcome}"})
 
-    async def close(self):
+    async def aclose(self):
         order.append("closed")
 
     async def send(message):
         order.append(message["type"])
 
     middleware = SessionMiddleware(app, url="memory://")
-    monkeypatch.setattr(type(middleware.store), "close", close)
+    monkeypatch.setattr(type(middleware.store), "aclose", aclose)
     run(middleware({"type": "lifespan"}, None, send))
     assert order == ["lifespan.startup.complete", "closed", f"lifespan.shutdown.{outcome}"]
     order.clear()
