@@ -9,7 +9,7 @@ from decimal import Decimal
 import pytest
 
 from clustercache.sessions import SessionStore
-from clustercache.sessions.fields import _shape
+from clustercache.sessions.fields import _look
 
 
 @pytest.mark.parametrize(
@@ -43,11 +43,11 @@ def test_what_is_put_back_after_a_save_is_saved_again():
 
 def test_strings_look_the_same_however_they_came_about():
     made = f"{'a' * 2} b"
-    assert _shape([made, made, "k"]) == _shape(["aa b", f"aa {'b'}", sys.intern("k")])
+    assert _look([made, made, "k"]) == _look(["aa b", f"aa {'b'}", sys.intern("k")])
 
 
-def test_what_has_no_shape_is_encoded():
-    assert _shape([dt.date(2026, 1, 1)]) is None
+def test_what_has_no_look_is_encoded():
+    assert _look([dt.date(2026, 1, 1)]) is None
     endless = []
     endless.append(endless)
-    assert _shape(endless) is None
+    assert _look(endless) is None
