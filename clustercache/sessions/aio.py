@@ -273,7 +273,7 @@ class AsyncClusterWay(Ways):
         error: RedisError | None = None
         if not self._primary_is_doubted(key):
             try:
-                with client.deadline(min(self._seconds(), self._settings.stale_after)):
+                with client.deadline(self._for_primary()):
                     return await self._from_primary(key)
             except RedisError as caught:
                 error = caught

@@ -33,7 +33,8 @@ class SessionSettings:
         max_bytes: Of one session, encoded. A larger one is refused before anything is sent.
         limit: Sessions that a user may have at a time; None for any number.
         when_full: What a login past the limit does: "refuse" it, or "evict" the oldest session.
-        stale_after: A primary that does not answer for so long is asked no more: a replica is.
+        stale_after: A primary that does not answer for so long, or for half the deadline, is asked
+            no more: a replica is.
         deadline: For each round trip of a load, a save or a list, with all retries; None: the
             client's.
         ack_replicas: Login, logout and rotation wait until so many replicas have them; 0: for none.

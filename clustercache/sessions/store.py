@@ -293,7 +293,7 @@ class ClusterWay(Ways):
         error: RedisError | None = None
         if not self._primary_is_doubted(key):
             try:
-                with client.deadline(min(self._seconds(), self._settings.stale_after)):
+                with client.deadline(self._for_primary()):
                     return self._from_primary(key)
             except RedisError as caught:
                 error = caught

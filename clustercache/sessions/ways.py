@@ -86,6 +86,10 @@ class Ways:
         own = self._settings.deadline
         return in_force if own is None else min(own, in_force)
 
+    def _for_primary(self) -> float:
+        """Return how long a load asks the primary; a replica has at least as long."""
+        return min(self._seconds() / 2, self._settings.stale_after)
+
     def _told(self, error: RedisError, call: Call) -> RedisError:
         """Return an error for what came, told as an event where the shard is away."""
         if isinstance(error, SessionUnavailableError):

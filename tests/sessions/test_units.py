@@ -14,9 +14,11 @@ from hypothesis import strategies as st
 from clustercache import Cluster, SessionStore
 from clustercache.exceptions import (
     ConfigurationError,
+    PartialError,
     SessionGoneError,
     SessionLimitError,
     SessionTooLargeError,
+    SessionUnavailableError,
 )
 from clustercache.sessions import AsyncSessionStore, Session, SessionSettings, TaggedJSON
 from clustercache.sessions.codec import Codec
@@ -384,6 +386,60 @@ def test_nothing_that_is_shown_holds_a_token(caplog):
         assert public_id(token.selector) in " ".join(shown)
         for secret in (token.selector, token.verifier, str(token)):
             assert not any(secret in text for text in shown)
+
+
+def failing(store, *words):
+    """Let a memory's store find that calls are not answered: an operation's, or a key's."""
+    ask = store._sent.ask
+
+    def asked(calls):
+        away = SessionUnavailableError("away")
+        return [away if {one.op, one.key} & set(words) else ask([one])[0] for one in calls]
+
+    store._sent.ask = asked
+
+
+def test_everybody_else_is_ended_though_some_cannot_be_reached():
+    store = SessionStore(Memory())
+    made = [store.create({"a": 1}, user=user) for user in ("u", "u", "v", None)]
+    failing(store, store.plans.key(made[0].selector))
+    with pytest.raises(PartialError, match="but some") as caught:
+        store.revoke_everybody()
+    assert set(caught.value.outcomes) == {made[0].public_id}
+    del store._sent.ask
+    assert [store.load(one.token) is None for one in made] == [False, True, True, True]
+    assert [one.public_id for one in store.sessions_of("u")] == [made[0].public_id]
+    assert store.revoke_everybody() == 1
+
+
+def test_a_partial_end_names_the_session_and_where_it_is():
+    store = SessionStore(Memory())
+    made = [store.create({}, user="u") for _ in range(2)]
+    failing(store, store.plans.key(made[0].selector))
+    with pytest.raises(PartialError, match="1 of 2 sessions could not be ended") as caught:
+        store.revoke_all("u")
+    assert set(caught.value.outcomes) == {made[0].public_id}
+
+
+@pytest.mark.parametrize("op", ["load", "save", "create", "reserve", "settle", "unlink", "revoke"])
+def test_what_is_not_answered_is_raised_and_nobody_keeps_a_half_login(op):
+    store = SessionStore(Memory())
+    made = store.create({"a": 1}, user="u")
+    name = made.public_id
+    failing(store, op)
+    acts = {
+        "load": lambda: store.load(made.token), "save": lambda: store.rotate(made),
+        "create": lambda: store.create({}), "reserve": lambda: store.create({}, user="u"),
+        "settle": lambda: store.create({}, user="u"), "unlink": lambda: store.delete(made),
+        "revoke": lambda: store.revoke_all("u"),
+    }  # fmt: skip
+    with pytest.raises(SessionUnavailableError):
+        acts[op]()
+    del store._sent.ask
+    assert [one.public_id for one in store.scan()] == [name]
+    if op == "unlink":
+        assert store.save(made).ended  # asked again, it ends
+        assert store.count() == 0
 
 
 def test_each_event_is_logged_with_the_public_id_alone(caplog):
