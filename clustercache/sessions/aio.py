@@ -145,6 +145,17 @@ class AsyncSessionStore(BaseStore):
         there: bool = await self._run(self.plans.reload(session))
         return there
 
+    async def superseded(self, token: str | None) -> bool:
+        """Tell whether a token that `load` refused was replaced a moment ago.
+
+        Then the browser has a newer one by now, or soon, that no cookie may take the place of.
+
+        Raises:
+            SessionUnavailableError: Nobody can tell, now.
+        """
+        found: bool = await self._run(self.plans.superseded(token))
+        return found
+
     # A user's sessions ------------------------------------------------------------------------
 
     async def sessions_of(self, user: str, *, current: Session | None = None) -> list[SessionInfo]:

@@ -152,6 +152,17 @@ class SessionStore(BaseStore):
         there: bool = self._run(self.plans.reload(session))
         return there
 
+    def superseded(self, token: str | None) -> bool:
+        """Tell whether a token that `load` refused was replaced a moment ago.
+
+        Then the browser has a newer one by now, or soon, that no cookie may take the place of.
+
+        Raises:
+            SessionUnavailableError: Nobody can tell, now.
+        """
+        found: bool = self._run(self.plans.superseded(token))
+        return found
+
     # A user's sessions ------------------------------------------------------------------------
 
     def sessions_of(self, user: str, *, current: Session | None = None) -> list[SessionInfo]:
