@@ -271,7 +271,10 @@ class AsyncClusterWay(Ways):
         key, client = call.key, self.client
         end = monotonic() + self._seconds()
         error: RedisError | None = None
-        if not self._primary_is_doubted(key):
+        left = self._left_for_replicas(key)
+        if left is not None:
+            end = min(end, monotonic() + left)
+        else:
             try:
                 with client.deadline(self._for_primary()):
                     return await self._from_primary(key)
@@ -279,12 +282,15 @@ class AsyncClusterWay(Ways):
                 error = caught
                 if not self.is_away(error):
                     raise
+        began = monotonic()
         try:
             with client.deadline(left_until(end, None)), client.read_from(ReadFrom.PREFER_REPLICA):
-                return Loaded(await client.execute_command("HGETALL", key), None)
+                stored = await client.execute_command("HGETALL", key)
         except RedisError as caught:
-            self._in_vain(key)
+            self._in_vain(key, began)
             raise caught from error
+        self._answered(key)
+        return Loaded(stored, None)
 
     async def _from_primary(self, key: str) -> Loaded:
         pipeline = self.client.pipeline()

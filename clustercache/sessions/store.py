@@ -293,7 +293,10 @@ class ClusterWay(Ways):
             return loaded
         end = begin + self._seconds()
         error: RedisError | None = None
-        if not self._primary_is_doubted(key):
+        left = self._left_for_replicas(key)
+        if left is not None:
+            end = min(end, monotonic() + left)
+        else:
             try:
                 with client.deadline(left_until(turn, None)):
                     return self._from_primary(key)
@@ -301,12 +304,15 @@ class ClusterWay(Ways):
                 error = caught
                 if not self.is_away(error):
                     raise
+        began = monotonic()
         try:
             with client.deadline(left_until(end, None)), client.read_from(ReadFrom.PREFER_REPLICA):
-                return Loaded(client.execute_command("HGETALL", key), None)
+                stored = client.execute_command("HGETALL", key)
         except RedisError as caught:
-            self._in_vain(key)
+            self._in_vain(key, began)
             raise caught from error
+        self._answered(key)
+        return Loaded(stored, None)
 
     def _at_once(self, key: str, deadline: float) -> Loaded | None:
         """Return what the primary tells where nothing is in the way; None for the long way."""
