@@ -151,8 +151,7 @@ class UnreadableSession(RequestSession):
 
     async def reload(self) -> bool:
         """Refuse, for there is no telling."""
-        self._refuse()
-        return False
+        return bool(self._refuse())
 
 
 class ClosedSession(RequestSession):

@@ -353,6 +353,17 @@ def test_lazily_nothing_is_sent_before_load():
     run(main())
 
 
+def test_eagerly_load_has_nothing_left_to_do():
+    async def main():
+        browser, store = opened(view=loading)
+        browser.cookies["session"] = (await store.create({"a": 1})).token
+        with counted(store) as calls:
+            assert (await browser.get()).json == {"a": 1}
+        assert calls == ["load"]
+
+    run(main())
+
+
 FILTERS = [
     ({}, "/static/x", True),
     ({"exclude": ["/static/*", "/health"]}, "/static/x", False),
