@@ -16,7 +16,7 @@ class Crowded(Exception):  # noqa: N818 - an event; the shell raises ShardUnavai
 class Suspicion:
     """One suspected node. `over` is set when it answers again, or is not what it was any more."""
 
-    __slots__ = ("_waiting", "over", "pool", "replica")
+    __slots__ = ("__weakref__", "_waiting", "over", "pool", "replica")
 
     def __init__(self, pool: Mux, *, replica: bool = False) -> None:
         """Begin to doubt a node: a primary, or a replica that serves reads."""

@@ -47,7 +47,7 @@ class Flag:
 class Suspicion:
     """One suspected node. `over` is set when it answers again, or is not what it was any more."""
 
-    __slots__ = ("_lock", "_waiting", "over", "pool", "replica")
+    __slots__ = ("__weakref__", "_lock", "_waiting", "over", "pool", "replica")
 
     def __init__(self, pool: Pool, *, replica: bool = False) -> None:
         """Begin to doubt the node of `pool`: a primary, or a replica that serves reads."""

@@ -145,6 +145,17 @@ class AsyncSessionStore(BaseStore):
         there: bool = await self._run(self.plans.reload(session))
         return there
 
+    async def superseded(self, token: str | None) -> bool:
+        """Tell whether a token that `load` refused was replaced a moment ago.
+
+        Then the browser has a newer one by now, or soon, that no cookie may take the place of.
+
+        Raises:
+            SessionUnavailableError: Nobody can tell, now.
+        """
+        found: bool = await self._run(self.plans.superseded(token))
+        return found
+
     # A user's sessions ------------------------------------------------------------------------
 
     async def sessions_of(self, user: str, *, current: Session | None = None) -> list[SessionInfo]:
@@ -260,20 +271,26 @@ class AsyncClusterWay(Ways):
         key, client = call.key, self.client
         end = monotonic() + self._seconds()
         error: RedisError | None = None
-        if not self._primary_is_doubted(key):
+        left = self._left_for_replicas(key)
+        if left is not None:
+            end = min(end, monotonic() + left)
+        else:
             try:
-                with client.deadline(min(self._seconds(), self._settings.stale_after)):
+                with client.deadline(self._for_primary()):
                     return await self._from_primary(key)
             except RedisError as caught:
                 error = caught
                 if not self.is_away(error):
                     raise
+        began = monotonic()
         try:
             with client.deadline(left_until(end, None)), client.read_from(ReadFrom.PREFER_REPLICA):
-                return Loaded(await client.execute_command("HGETALL", key), None)
+                stored = await client.execute_command("HGETALL", key)
         except RedisError as caught:
-            self._in_vain(key)
+            self._in_vain(key, began)
             raise caught from error
+        self._answered(key)
+        return Loaded(stored, None)
 
     async def _from_primary(self, key: str) -> Loaded:
         pipeline = self.client.pipeline()

@@ -152,7 +152,7 @@ class Ended:
         for error in self._failed:
             if isinstance(error, PartialError):
                 outcomes |= error.outcomes
-        msg = f"{self.count} sessions were ended, others could not be: {self._failed[-1]}"
+        msg = f"all sessions were ended but some: {self._failed[-1]}"
         raise PartialError(msg, outcomes, command="UNLINK") from self._failed[-1]
 
 

@@ -248,6 +248,7 @@ class Fields(MutableMapping[str, Any]):
             self._first[name] = self._values[name]
             self._looks.pop(name, None)
         for name in changes.removed:
+            self._looks.pop(name, None)
             del self.stored[name]
             del self._values[name]
             self._plain.pop(name, None)

@@ -41,7 +41,8 @@ def _follow(session: Session, device: str, address: str) -> None:
     for name in USER_FIELDS:
         before, now = session.before(name), session.get(name)
         if now is not None and now != before:
-            session.login(str(now), device=device, address=address)
+            if str(now) != session.user:  # else one framework took over another's login
+                session.login(str(now), device=device, address=address)
             return
         removed |= before is not None and now is None
     if removed:

@@ -307,9 +307,10 @@ class Index:
         for some in _rounds(selectors):
             replies = yield [Call("facts", self._sessions.key(one)) for one in some]
             for one, facts in zip(some, replies, strict=True):
-                if isinstance(facts, Exception):
+                other = str(facts).startswith("WRONGTYPE")  # something else is at this key
+                if isinstance(facts, Exception) and not other:
                     raise facts
-                if facts[FACTS.index("_c")] is None:
+                if other or facts[FACTS.index("_c")] is None:
                     dead.append(one)
                 else:
                     alive[one] = facts

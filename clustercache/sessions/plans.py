@@ -128,6 +128,20 @@ class Plans(Writing):
         session.old_key = key
         return session
 
+    def superseded(self, cookie: str | None) -> Generator[list[Call], list[Any], bool]:
+        """Tell whether a token was replaced a moment ago, by a request beside this one."""
+        token = Token.parse(cookie)
+        if token is None:
+            return False
+        [loaded] = yield [Call("load", self.key(token.selector))]
+        if isinstance(loaded, Exception):
+            raise loaded
+        record = Record.read(loaded.stored) if loaded.stored else None
+        now = self.now()
+        if record is None or now - record.made > self._grace:
+            return False
+        return record.standing(token.digest, now) is Standing.NOT_GOOD
+
     # Save -------------------------------------------------------------------------------------
 
     def save(self, session: Session) -> Generator[list[Call], list[Any], Saved]:

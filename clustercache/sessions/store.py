@@ -152,6 +152,17 @@ class SessionStore(BaseStore):
         there: bool = self._run(self.plans.reload(session))
         return there
 
+    def superseded(self, token: str | None) -> bool:
+        """Tell whether a token that `load` refused was replaced a moment ago.
+
+        Then the browser has a newer one by now, or soon, that no cookie may take the place of.
+
+        Raises:
+            SessionUnavailableError: Nobody can tell, now.
+        """
+        found: bool = self._run(self.plans.superseded(token))
+        return found
+
     # A user's sessions ------------------------------------------------------------------------
 
     def sessions_of(self, user: str, *, current: Session | None = None) -> list[SessionInfo]:
@@ -275,32 +286,39 @@ class ClusterWay(Ways):
 
     def _load(self, call: Call) -> Loaded:
         key, client = call.key, self.client
-        loaded = self._at_once(key)
+        begin = monotonic()
+        turn = begin + self._for_primary()
+        loaded = self._at_once(key, turn)
         if loaded is not None:
             return loaded
-        end = monotonic() + self._seconds()
+        end = begin + self._seconds()
         error: RedisError | None = None
-        if not self._primary_is_doubted(key):
+        left = self._left_for_replicas(key)
+        if left is not None:
+            end = min(end, monotonic() + left)
+        else:
             try:
-                with client.deadline(min(self._seconds(), self._settings.stale_after)):
+                with client.deadline(left_until(turn, None)):
                     return self._from_primary(key)
             except RedisError as caught:
                 error = caught
                 if not self.is_away(error):
                     raise
+        began = monotonic()
         try:
             with client.deadline(left_until(end, None)), client.read_from(ReadFrom.PREFER_REPLICA):
-                return Loaded(client.execute_command("HGETALL", key), None)
+                stored = client.execute_command("HGETALL", key)
         except RedisError as caught:
-            self._in_vain(key)
+            self._in_vain(key, began)
             raise caught from error
+        self._answered(key)
+        return Loaded(stored, None)
 
-    def _at_once(self, key: str) -> Loaded | None:
+    def _at_once(self, key: str, deadline: float) -> Loaded | None:
         """Return what the primary tells where nothing is in the way; None for the long way."""
         client = self.client
         if not self._is_plain or client._limited() is not None:  # noqa: SLF001 - as below
             return None
-        deadline = monotonic() + self._settings.stale_after
         data = pack_many([("HGETALL", key), ("PTTL", key)])
         replies = read_pair(client._map, key_slot(key), data, deadline)  # noqa: SLF001 - ours too
         if replies is None:

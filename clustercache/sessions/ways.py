@@ -5,8 +5,10 @@ The asking itself is in `store` and `aio`, which differ by their awaits.
 
 from __future__ import annotations
 
+from math import inf
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Final
+from weakref import WeakKeyDictionary
 
 from redis import exceptions as redis_errors
 from redis.exceptions import AuthenticationError, ClusterDownError, RedisError, ResponseError
@@ -31,6 +33,9 @@ if TYPE_CHECKING:
 _AWAY: Final = (redis_errors.ConnectionError, redis_errors.TimeoutError, ClusterDownError)
 _NOT_AWAY: Final = (AuthenticationError, ClosedError, OutcomeUnknownError, UntrustedError)
 """Of those, what no waiting mends, or what says more than that somebody is away."""
+
+_PAUSE: Final = 1.0
+"""Seconds between two loads that ask a shard of which nobody answered."""
 
 LOT: Final = 1000
 """Keys that are looked at together."""
@@ -60,8 +65,8 @@ class Ways:
         self._settings = settings
         self._tell = tell
         self._older: Any = None
-        self._failed: dict[int, object] = {}
-        """By slot, the suspicion under which replicas could not be asked either."""
+        self._failed: WeakKeyDictionary[object, float] = WeakKeyDictionary()
+        """Suspicions of a primary under which no replica answered either, and when that was."""
 
     def _for(self, call: Call) -> Any:
         """Return the client that a plain call goes to: an older store may be elsewhere."""
@@ -85,6 +90,10 @@ class Ways:
         in_force: float = self.client._limits.in_force().deadline  # noqa: SLF001 - ours too
         own = self._settings.deadline
         return in_force if own is None else min(own, in_force)
+
+    def _for_primary(self) -> float:
+        """Return how long a load asks the primary; a replica has at least as long."""
+        return min(self._seconds() / 2, self._settings.stale_after)
 
     def _told(self, error: RedisError, call: Call) -> RedisError:
         """Return an error for what came, told as an event where the shard is away."""
@@ -115,28 +124,40 @@ class Ways:
 
     # Who is away ------------------------------------------------------------------------------
 
-    def _primary_is_doubted(self, key: str) -> bool:
-        """Tell whether to go to a replica at once.
+    def _left_for_replicas(self, key: str) -> float | None:
+        """Return the seconds to ask a replica at once; None to ask the primary first.
 
         Raises:
             SessionUnavailableError: That was in vain, under this very suspicion.
         """
         suspicion = self.client.doubts(key)
         if suspicion is None:
-            return False
-        if self._failed.get(self.client.keyslot(key)) is suspicion:
+            return None
+        failed = self._failed.get(suspicion)
+        if failed is None:
+            return inf
+        if monotonic() - failed < _PAUSE:
             msg = (
-                "neither the primary of the session's shard nor a replica answers: it is asked"
-                " again as soon as one does"
+                "neither the primary of the session's shard nor a replica answers: one load a"
+                " second asks again, and all once there was an answer"
             )
             raise SessionUnavailableError(msg, command="LOAD", slot=self.client.keyslot(key))
-        return True
+        self._failed[suspicion] = monotonic()  # this one asks; no other waits with it
+        return self._settings.stale_after
 
-    def _in_vain(self, key: str) -> None:
-        """Take note that no replica could be asked."""
+    def _in_vain(self, key: str, began: float) -> None:
+        """Take note that no replica answered, for the whole shard; unless there was no time to."""
+        suspicion = self.client.doubts(key)
+        # A call with a short deadline of its own tells nothing of the shard.
+        usual = min(self._settings.stale_after, self._settings.deadline or inf)
+        if suspicion is not None and monotonic() - began >= usual / 4:
+            self._failed[suspicion] = monotonic()
+
+    def _answered(self, key: str) -> None:
+        """Take note that a replica answers."""
         suspicion = self.client.doubts(key)
         if suspicion is not None:
-            self._failed[self.client.keyslot(key)] = suspicion
+            self._failed.pop(suspicion, None)
 
     # Replies ----------------------------------------------------------------------------------
 

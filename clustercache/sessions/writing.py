@@ -281,11 +281,13 @@ class Writing:
         facts, ttl = session.facts, session.ttl
         if facts is None or ttl is None:
             return session.touch_due
-        left = facts.deadline - self.now()
-        used = min(facts.idle, left) - ttl
+        now = self.now()
+        # Near its deadline a session's time to live no longer tells when it was used.
+        limited = facts.deadline - now < facts.idle
+        unseen = now - facts.active if limited else facts.idle - ttl
         return (
             session.touch_due
-            or used >= min(self._touch_after, facts.idle // 2)
+            or unseen >= min(self._touch_after, facts.idle // 2)
             or facts.is_to_be_confirmed(session.standing)
         )
 

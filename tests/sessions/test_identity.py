@@ -120,3 +120,11 @@ def test_what_was_stored_is_told_whatever_it_is_now(store, field):
     assert session.before("absent") is None
     session.stored[field] = b"{"
     assert session.before(field) is None
+
+
+def test_one_framework_takes_over_anothers_login_without_a_new_one(store, field):
+    session = store.load(store.create(user="u1").token)
+    proved, session[field] = session.auth_time, "u1"
+    assert saved(store, session).set_token is None
+    found = store.load(session.token)
+    assert (found.user, found[field], found.auth_time) == ("u1", "u1", proved)

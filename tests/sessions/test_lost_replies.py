@@ -11,6 +11,7 @@ import pytest
 from clustercache import SessionStore
 from clustercache.exceptions import OutcomeUnknownError, SessionUnavailableError
 from clustercache.localcluster import LocalCluster
+from clustercache.sessions.scripts import SCRIPTS
 from tests.sessions.lossy import Lossy, first
 from tests.sessions.stores import expire
 
@@ -46,6 +47,9 @@ def bad(stores):
 
 @pytest.fixture
 def good(stores):
+    """A store that loses nothing; the server knows all scripts, so that no NOSCRIPT is lost."""
+    for script in SCRIPTS.values():
+        stores[1].client.script_load(script.source)
     return stores[1]
 
 

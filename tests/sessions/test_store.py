@@ -347,6 +347,18 @@ def test_use_moves_the_idle_limit_only_when_that_is_due(open_store):
     assert store.load(made.token).ttl > 1_790_000
 
 
+def test_use_near_the_deadline_is_written_down_too(open_store):
+    store = open_store(idle=600, lifetime=600, touch_after=60)
+    made = store.create({"a": 1})
+    expire(store, made, 300)
+    one = store.load(made.token)
+    store.save(one)
+    seen = store.load(made.token).last_seen
+    assert datetime.now(UTC) - seen < timedelta(seconds=60)
+    store.save(store.load(made.token))
+    assert store.load(made.token).last_seen == seen
+
+
 def test_a_touch_that_is_asked_for_is_made(store):
     made = store.create({"a": 1})
     expire(store, made, 30)
