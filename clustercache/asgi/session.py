@@ -255,6 +255,7 @@ def opened(session: ClosedSession) -> RequestSession:
         kind = UnreadableSession
     found = session._found  # noqa: SLF001
     Session.become(session, store.new() if found is None else found)
+    session.lost = session._cookie if found is None else None  # noqa: SLF001
     session.__class__ = kind
     session.accessed = True
     session.stale = session.stale or (failure is not None and mode == "read_only")

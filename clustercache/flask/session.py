@@ -115,6 +115,7 @@ class FlaskSession(Session, SessionMixin):
             found = None
         if found is not self:
             self.become(self._store.new() if found is None else found)
+            self.lost = cookie if found is None else None
         self.is_open = self.accessed = True
 
     @property
