@@ -40,6 +40,11 @@ class Saved(NamedTuple):
     ended: bool = False
     acknowledged: int | None = None
 
+    def __repr__(self) -> str:
+        # Whoever logs a save logs no token.
+        token = None if self.set_token is None else "..."
+        return f"Saved({token!r}, ended={self.ended}, acknowledged={self.acknowledged})"
+
 
 class Plans(Writing):
     """The plans of one store."""

@@ -46,3 +46,12 @@ def test_both_stores_tell(store):
     store.rotate(session)
     other = AsyncSessionStore.from_url("memory://superseded")
     assert asyncio.run(other.superseded(old))
+
+
+def test_what_a_save_returns_shows_no_token_when_it_is_logged(store):
+    session = store.new()
+    session["a"] = 1
+    saved = store.save(session)
+    selector, _, verifier = saved.set_token.partition(".")
+    assert not any(part in f"{saved}" + repr(saved) for part in (selector, verifier))
+    assert repr(store.save(session)) == "Saved(None, ended=False, acknowledged=None)"
