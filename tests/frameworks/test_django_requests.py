@@ -347,6 +347,15 @@ def test_a_save_that_nobody_takes_is_a_503_and_sets_no_cookie(browser, site):
     assert set_to(response) is None
 
 
+@pytest.mark.parametrize("status", [200, 500])
+def test_to_save_every_request_troubles_no_page_that_never_looks(browser, site, status):
+    with site(
+        CLUSTERCACHE_URL=NOWHERE, CLUSTERCACHE_SESSIONS=AWAY, SESSION_SAVE_EVERY_REQUEST=True
+    ):
+        response = browser.answer(nothing, f"{'x' * 16}.{'y' * 22}", status)
+    assert (response.status_code, set_to(response)) == (status, None)
+
+
 def test_anonymous_lets_readers_go_on_and_refuses_writers(browser, site):
     options = {**AWAY, "on_unavailable": "anonymous"}
     with site(CLUSTERCACHE_URL=NOWHERE, CLUSTERCACHE_SESSIONS=options):
