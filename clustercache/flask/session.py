@@ -194,6 +194,13 @@ class FlaskSession(Session, SessionMixin):
             # Set for every request by many applications: that stores no robot's session.
             del self[_PERMANENT]
 
+    @property
+    def lasts_otherwise(self) -> bool:
+        """Whether the browser should keep the cookie for as long as it did not before."""
+        if self.is_new or self.untouched((_PERMANENT,)):
+            return False
+        return bool(self.before(_PERMANENT)) is not self.permanent
+
     def __repr__(self) -> str:
         return Session.__repr__(self) if self.is_open else "<Session not looked at>"
 
