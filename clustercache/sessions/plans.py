@@ -177,7 +177,7 @@ class Plans(Writing):
     def _spare_the_newer(self, session: Session) -> Generator[list[Call], list[Any], None]:
         """Refuse a new session whose cookie would take the place of a token that came meanwhile."""
         if session.lost is not None and (yield from self.superseded(session.lost)):
-            self._tell(SessionRefused(session=session.public_id))
+            self._tell(SessionRefused(session=public_id(session.lost.partition(".")[0])))
             msg = "the request's token was replaced a moment ago: nothing was written"
             raise SessionGoneError(msg)
         session.lost = None
