@@ -151,9 +151,10 @@ class _Exchange:
                 raise
             if http:
                 self._started = True
-                await answer(error, self._send)
+                await answer(error, self._send_instead)
             else:
-                await answer_websocket(error, self._scope, self._send, accepted=self._started)
+                send, started = self._send_instead, self._started
+                await answer_websocket(error, self._scope, send, accepted=started)
 
     async def send(self, message: Message) -> None:
         if self._replaced:
@@ -163,7 +164,7 @@ class _Exchange:
             if message.get("status") == 500 and raised is not None and status_of(raised):
                 # Litestar answers so what nobody handled, and lets nothing through to here.
                 self._started = self._replaced = True
-                await answer(raised, self._send)
+                await answer(raised, self._send_instead)
                 return
             try:
                 message = await self._saved(message)
@@ -178,8 +179,19 @@ class _Exchange:
     async def _answer_in_place(self, error: Exception) -> None:
         """Answer for the application, and send nothing of what it sends from now on."""
         self._started = self._replaced = True
-        if not await answered_by_application(error, self._scope, self._receive, self._send):
-            await answer(error, self._send)
+        send = self._send_instead
+        if not await answered_by_application(error, self._scope, self._receive, send):
+            await answer(error, send)
+
+    async def _send_instead(self, message: Message) -> None:
+        """Send an answer of ours; the browser hears of a save that went well before, all the same.
+
+        Else it would be left with a token that is dead.
+        """
+        told = self._session.told
+        if message["type"].endswith(".response.start") and (told.set_token or told.ended):
+            message = {**message, "headers": self._headers(message, told)}
+        await self._send(message)
 
     async def _saved(self, message: Message) -> Message:
         """Save the session; return the message with the headers that this asks for."""

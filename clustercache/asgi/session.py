@@ -117,6 +117,11 @@ class RequestSession(Session):
             del self[name]
         self.update(data)
 
+    @property
+    def told(self) -> Saved:
+        """What the browser is to be told of the saves so far."""
+        return self._sent or Saved()
+
     async def save_at_start(self) -> Saved:
         """Save it for the last time with a cookie; return what the browser is to be told.
 
@@ -127,8 +132,8 @@ class RequestSession(Session):
         except _REFUSED:
             if self.modified:
                 raise
-        sent, self._sent = self._sent, None
-        return sent or Saved()
+        told, self._sent = self.told, None
+        return told
 
 
 class UnreadableSession(RequestSession):
@@ -229,6 +234,7 @@ _OF_THE_CLOSED: Final = frozenset({
     "load",
     "mark_accessed",
     "save_at_start",
+    "told",
 })  # fmt: skip
 
 
@@ -249,6 +255,7 @@ def opened(session: ClosedSession) -> RequestSession:
         kind = UnreadableSession
     found = session._found  # noqa: SLF001
     Session.become(session, store.new() if found is None else found)
+    session.lost = session._cookie if found is None else None  # noqa: SLF001
     session.__class__ = kind
     session.accessed = True
     session.stale = session.stale or (failure is not None and mode == "read_only")

@@ -220,7 +220,7 @@ class SessionMapping(SessionBase):  # type: ignore[misc]
 
     def _clear(self, session: Session) -> None:
         self._clear_due = False
-        if session.user is None:
+        if session.user is None and session.old_key is None:
             session.clear()
         else:
             session.flush()

@@ -81,8 +81,12 @@ class SessionMiddleware(DjangoMiddleware):  # type: ignore[misc]
             from asgiref.sync import sync_to_async
 
             return await sync_to_async(self.process_response)(request, response)
+        looked = session.accessed
         if settings.SESSION_SAVE_EVERY_REQUEST and session.session_key is not None:
-            (await session._aget_session()).touch()  # noqa: SLF001 - Django's own name for it
+            try:
+                (await session._aget_session()).touch()  # noqa: SLF001 - Django's own name for it
+            except SessionUnavailableError:
+                return _finished(request, response, session) if looked else response
         if not session.accessed:
             return response
         if _is_to_be_saved(session, response):
@@ -99,8 +103,12 @@ class SessionMiddleware(DjangoMiddleware):  # type: ignore[misc]
         session = getattr(request, "session", None)
         if not isinstance(session, SessionStore):
             return super().process_response(request, response)
+        looked = session.accessed
         if settings.SESSION_SAVE_EVERY_REQUEST and session.session_key is not None:
-            session.inner.touch()
+            try:
+                session.inner.touch()
+            except SessionUnavailableError:
+                return _finished(request, response, session) if looked else response
         if not session.accessed:
             return response
         if _is_to_be_saved(session, response):

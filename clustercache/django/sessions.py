@@ -61,6 +61,8 @@ class SessionStore(SessionMapping):
     _lost: str | None = None
     """A token that was shown, and opens nothing."""
     _deleted = False
+    _cleared_nothing = False
+    """Whether a session was to be cleared that is not there."""
     saved_in_vain = False
 
     @property
@@ -115,6 +117,7 @@ class SessionStore(SessionMapping):
         else:
             logins.drop_what_is_over(found)
         if self._clear_due:
+            self._cleared_nothing = found.is_new and found.old_key is None
             self._clear(found)
         self._expiry_seen = expiry.of(found)
         return found
@@ -154,6 +157,8 @@ class SessionStore(SessionMapping):
         """
         session, kept = self._get_session(), stores.store()
         seen = self._before(session, must_create=must_create)
+        if self._cleared_nothing and _is_empty(session) and not must_create:
+            return None
         try:
             if self._may_replace(session) and kept.superseded(self._lost):
                 raise SessionGone
@@ -169,6 +174,8 @@ class SessionStore(SessionMapping):
         """Write what changed; see `save`."""
         session, kept = await self._aget_session(), stores.astore()
         seen = self._before(session, must_create=must_create)
+        if self._cleared_nothing and _is_empty(session) and not must_create:
+            return None
         try:
             if self._may_replace(session) and await kept.superseded(self._lost):
                 raise SessionGone
@@ -268,13 +275,17 @@ class SessionStore(SessionMapping):
 
     def cycle_key(self) -> None:
         """Give the session a new token at once: the old one is dead."""
-        self._get_session().rotate()
-        self.save()
+        session = self._get_session()
+        if not self._may_replace(session):  # else it may be for a login, and gets a token by that
+            session.rotate()
+            self.save()
 
     async def acycle_key(self) -> None:
         """Give the session a new token at once: the old one is dead."""
-        (await self._aget_session()).rotate()
-        await self.asave()
+        session = await self._aget_session()
+        if not self._may_replace(session):  # as in `cycle_key`
+            session.rotate()
+            await self.asave()
 
     # Nothing to do ----------------------------------------------------------------------------
 

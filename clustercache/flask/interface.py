@@ -143,6 +143,7 @@ class ClusterSessionInterface(SessionInterface):
     def _save(self, app: Flask, session: FlaskSession, response: Response) -> None:
         session.settle()
         facts, nonce = session.facts, session.nonce
+        lasts = session.lasts_otherwise
         assert self._store is not None  # noqa: S101 - it has opened the session
         try:
             saved = self._store.save(session)
@@ -155,6 +156,8 @@ class ClusterSessionInterface(SessionInterface):
         elif saved.ended or (session.flushed and session.is_new and session.sent):
             response.delete_cookie(self.get_cookie_name(app), **self._attributes(app))
             response.headers["Cache-Control"] = "no-store"
+        elif lasts and session.standing is Standing.CURRENT and session.token is not None:
+            self._set(app, session, session.token, response)
         elif session.facts is not facts and session.permanent:
             self._refresh(app, session, response, touched=session.nonce is nonce)
 

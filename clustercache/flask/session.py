@@ -115,6 +115,7 @@ class FlaskSession(Session, SessionMixin):
             found = None
         if found is not self:
             self.become(self._store.new() if found is None else found)
+            self.lost = cookie if found is None else None
         self.is_open = self.accessed = True
 
     @property
@@ -192,6 +193,13 @@ class FlaskSession(Session, SessionMixin):
         if self.is_new and self.login_due is None and list(self) == [_PERMANENT]:
             # Set for every request by many applications: that stores no robot's session.
             del self[_PERMANENT]
+
+    @property
+    def lasts_otherwise(self) -> bool:
+        """Whether the browser should keep the cookie for as long as it did not before."""
+        if self.is_new or self.untouched((_PERMANENT,)):
+            return False
+        return bool(self.before(_PERMANENT)) is not self.permanent
 
     def __repr__(self) -> str:
         return Session.__repr__(self) if self.is_open else "<Session not looked at>"

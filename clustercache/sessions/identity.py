@@ -31,7 +31,7 @@ def settle_identity(session: Session, *, device: str = "", address: str = "") ->
         address: The same, as an IP address.
     """
     if session.login_due is not None:
-        _forget_the_other(session, session.login_due.user)
+        forget_the_other(session, session.login_due.user)
     elif not session.untouched(USER_FIELDS):
         _follow(session, device, address)
 
@@ -53,8 +53,13 @@ def _follow(session: Session, device: str, address: str) -> None:
         session.update(rest)
 
 
-def _forget_the_other(session: Session, user: str) -> None:
-    """Drop the id of the user before, unless it was set along with the login."""
+def forget_the_other(session: Session, user: str) -> None:
+    """Drop the id of the user before, unless it was set along with the login.
+
+    Args:
+        session: That is to be this user's.
+        user: Who logs in.
+    """
     if session.user in {None, user}:
         return
     for name in USER_FIELDS:

@@ -18,6 +18,7 @@ from clustercache.exceptions import (
 from clustercache.instrumentation import SessionDeleted, SessionRotated
 from clustercache.sessions.calls import Call
 from clustercache.sessions.codec import Undecodable
+from clustercache.sessions.identity import forget_the_other
 from clustercache.sessions.record import FACTS
 from clustercache.sessions.scripts import PENDING
 from clustercache.sessions.session import Session, moment
@@ -82,6 +83,7 @@ class Index:
         login, before = session.login_due, session.user
         assert login is not None  # noqa: S101 - who asks has looked
         selector = session.selector
+        forget_the_other(session, login.user)
         self._sessions.check_size(session, session.changes())
         epoch, over = yield from self._reserve(login.user, selector)
         try:

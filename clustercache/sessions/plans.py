@@ -9,8 +9,8 @@ from __future__ import annotations
 from time import time
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from clustercache.exceptions import SessionUnavailableError
-from clustercache.instrumentation import SessionStale, SessionUnknown
+from clustercache.exceptions import SessionGoneError, SessionUnavailableError
+from clustercache.instrumentation import SessionRefused, SessionStale, SessionUnknown
 from clustercache.sessions.calls import Call, Loaded
 from clustercache.sessions.index import Index
 from clustercache.sessions.record import Record, Standing
@@ -39,6 +39,11 @@ class Saved(NamedTuple):
     set_token: str | None = None
     ended: bool = False
     acknowledged: int | None = None
+
+    def __repr__(self) -> str:
+        # Whoever logs a save logs no token.
+        token = None if self.set_token is None else "..."
+        return f"Saved({token!r}, ended={self.ended}, acknowledged={self.acknowledged})"
 
 
 class Plans(Writing):
@@ -160,6 +165,7 @@ class Plans(Writing):
         elif session.is_new:
             if not session.changes():
                 return Saved(ended=ended, acknowledged=acknowledged)
+            yield from self._spare_the_newer(session)
             yield from self.create(session, {})
         else:
             written = yield from self._write_what_is_due(session)
@@ -167,6 +173,14 @@ class Plans(Writing):
         token = str(session.token_held) if session.issued else None
         session.issued = False
         return Saved(token, ended=ended and token is None, acknowledged=acknowledged)
+
+    def _spare_the_newer(self, session: Session) -> Generator[list[Call], list[Any], None]:
+        """Refuse a new session whose cookie would take the place of a token that came meanwhile."""
+        if session.lost is not None and (yield from self.superseded(session.lost)):
+            self._tell(SessionRefused(session=public_id(session.lost.partition(".")[0])))
+            msg = "the request's token was replaced a moment ago: nothing was written"
+            raise SessionGoneError(msg)
+        session.lost = None
 
     def stored(self, session: Session) -> Generator[list[Call], list[Any], None]:
         """Store a new session, also an empty one."""

@@ -61,6 +61,7 @@ class Session(Fields):
         "idle_changed",
         "issued",
         "login_due",
+        "lost",
         "nonce",
         "old_key",
         "rotation_due",
@@ -123,6 +124,8 @@ class Session(Fields):
         """Whether `token_held` is new to the browser."""
         self.nonce = b"" if record is None else record.nonce
         self.user = None if record is None else record.user
+        self.lost: str | None = None
+        """What the browser showed, where that opened nothing."""
         self.login_due: Login | None = None
         self.rotation_due = False
         self.touch_due = False

@@ -50,6 +50,22 @@ async def handled(session, scope):
         return f"handled {error.retry_after}"
 
 
+async def rotate(session, scope):
+    session.rotate()
+    await session.save()
+    session["b"] = 2
+
+
+async def rotate_and_raise(session, scope):
+    await rotate(session, scope)
+    raise SessionUnavailableError("nobody answers")
+
+
+async def rotate_and_log_in(session, scope):
+    await rotate(session, scope)
+    session.login("u1")
+
+
 VIEWS = paths(home=home, look=look, who=who, put=put, flush=flush, login=login, handled=handled)
 
 
@@ -303,5 +319,18 @@ def test_other_errors_pass_and_nothing_is_saved():
         with counted(store) as calls, pytest.raises(ZeroDivisionError):
             await browser.get()
         assert calls == ["load"]
+
+    run(main())
+
+
+@pytest.mark.parametrize("view", [rotate_and_raise, rotate_and_log_in])
+def test_a_token_that_was_replaced_before_a_failure_reaches_the_browser(view):
+    async def main():
+        browser, store = await opened(view)
+        old = browser.cookies["session"]
+        with failing(store, "reserve"):
+            assert (await browser.get()).status == 503
+        assert await store.load(old) is None
+        assert await store.load(browser.cookies["session"]) is not None
 
     run(main())

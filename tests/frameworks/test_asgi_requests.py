@@ -21,6 +21,21 @@ def test_what_one_request_puts_in_the_next_one_finds():
     run(main())
 
 
+def test_a_late_request_with_a_replaced_token_leaves_the_new_cookie_alone():
+    async def main():
+        browser, store = opened()
+        await browser.get("/put/a/1")
+        old = browser.cookies["session"]
+        await store.rotate(await store.load(old))
+        looked = await browser.get("/look")
+        assert (looked.status, looked.all("set-cookie")) == (200, [])
+        answer = await browser.get("/put/b/2")
+        assert (answer.status, answer.all("set-cookie")) == (409, [])
+        assert await store.count() == 1
+
+    run(main())
+
+
 def test_the_session_is_one_of_ours():
     async def view(session, scope):
         return isinstance(session, Session) and isinstance(session, RequestSession)

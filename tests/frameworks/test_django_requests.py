@@ -5,6 +5,7 @@ Both middlewares, the blocking one and that of an event loop, pass the same test
 
 from __future__ import annotations
 
+import asyncio
 from datetime import timedelta
 
 import pytest
@@ -171,6 +172,18 @@ def test_clear_removes_every_field_and_keeps_the_token(browser, loaded):
     assert browser.read(token) == {}
 
 
+def test_clear_where_there_is_nothing_stores_nothing(browser):
+    unknown = f"{'x' * 16}.{'y' * 22}"
+    assert set_to(browser.answer(lambda session: session.clear(), unknown)) is None
+    old = browser.token()
+    new = elsewhere(old, lambda session: session.cycle_key())
+    late = browser.answer(lambda session: session.clear(), old)
+    assert (late.status_code, set_to(late)) == (200, None)
+    assert browser.read(new) == {"a": 1}
+    token = set_to(browser.answer(lambda s: (s.clear(), s.update({"b": 2})), unknown))
+    assert browser.read(token) == {"b": 2}
+
+
 def test_a_late_request_with_a_replaced_token_leaves_the_new_cookie_alone(browser):
     old = browser.token()
     new = elsewhere(old, lambda session: session.cycle_key())
@@ -187,6 +200,16 @@ def test_a_late_request_may_log_in(browser):
     elsewhere(old, lambda session: session.cycle_key())
     response = browser.answer(lambda s: s.update({"_auth_user_id": "late"}), old)
     assert browser.read(set_to(response)) == {"_auth_user_id": "late"}
+
+
+@pytest.mark.parametrize("cycle", [lambda s: s.cycle_key(), lambda s: asyncio.run(s.acycle_key())])
+def test_a_late_request_may_log_in_as_django_does(browser, cycle):
+    old = browser.token()
+    elsewhere(old, lambda session: session.cycle_key())
+    response = browser.answer(
+        lambda s: (cycle(s), s.update({"_auth_user_id": f"again-{browser.name}"})), old
+    )
+    assert browser.read(set_to(response)) == {"_auth_user_id": f"again-{browser.name}"}
 
 
 @pytest.mark.parametrize("shown", ["x" * 16 + "." + "y" * 22, "a" * 32, "1", "", "é" * 20])
@@ -322,6 +345,15 @@ def test_a_save_that_nobody_takes_is_a_503_and_sets_no_cookie(browser, site):
     assert response.status_code == 503
     assert int(response["Retry-After"]) >= 1
     assert set_to(response) is None
+
+
+@pytest.mark.parametrize("status", [200, 500])
+def test_to_save_every_request_troubles_no_page_that_never_looks(browser, site, status):
+    with site(
+        CLUSTERCACHE_URL=NOWHERE, CLUSTERCACHE_SESSIONS=AWAY, SESSION_SAVE_EVERY_REQUEST=True
+    ):
+        response = browser.answer(nothing, f"{'x' * 16}.{'y' * 22}", status)
+    assert (response.status_code, set_to(response)) == (status, None)
 
 
 def test_anonymous_lets_readers_go_on_and_refuses_writers(browser, site):

@@ -45,6 +45,32 @@ def test_an_id_that_was_not_issued_is_never_adopted():
     assert client.get("/read").json == {"a": "1"}
 
 
+def test_a_session_that_is_made_permanent_later_outlives_the_browser():
+    app = site()
+    app.does("last", lambda: setattr(flask.session, "permanent", "y" in flask.request.args))
+    client = app.test_client()
+    client.get("/set?a=1")
+    before = token(client)
+    assert "Expires" in cookie(client.get("/last?y"))
+    assert cookie(client.get("/last?y")) is None
+    assert "Expires" not in cookie(client.get("/last"))
+    assert cookie(client.get("/read")) is None
+    assert token(client) == before
+
+
+def test_a_late_request_with_a_replaced_token_leaves_the_new_cookie_alone():
+    app = site()
+    client, late = app.test_client(), app.test_client()
+    client.get("/set?a=1")
+    late.set_cookie("session", token(client))
+    client.get("/rotate")
+    assert (late.get("/read").status_code, cookie(late.get("/read"))) == (200, None)
+    answer = late.get("/set?b=2")
+    assert (answer.status_code, cookie(answer)) == (409, None)
+    assert client.get("/read").json == {"a": "1"}
+    assert app.store.count() == 1
+
+
 def test_what_is_set_is_there_again_and_deleted_again():
     app = site()
     app.does("pop", lambda: flask.session.pop("a"))

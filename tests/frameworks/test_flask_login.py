@@ -54,6 +54,15 @@ def test_another_user_takes_the_session_over(app):
     assert [len(app.store.sessions_of(user)) for user in ("ann", "bob")] == [0, 1]
 
 
+def test_a_login_by_the_store_alone_leaves_nothing_of_the_user_before(app):
+    client = app.test_client()
+    client.get("/in?u=ann")
+    saved = app.store.login(app.store.load(token(client)), "bob")
+    client.set_cookie("session", saved.set_token)
+    assert client.get("/me").json is None
+    assert client.get("/user").json == "bob"
+
+
 def test_a_logout_ends_the_session_and_keeps_the_cart_in_a_new_one(app):
     client = app.test_client()
     client.get("/set?cart=apple")

@@ -6,6 +6,8 @@ import asyncio
 
 import pytest
 
+from clustercache.exceptions import SessionGoneError
+from clustercache.instrumentation import SessionRefused
 from clustercache.sessions import AsyncSessionStore, SessionStore
 
 
@@ -46,3 +48,28 @@ def test_both_stores_tell(store):
     store.rotate(session)
     other = AsyncSessionStore.from_url("memory://superseded")
     assert asyncio.run(other.superseded(old))
+
+
+def test_what_a_save_returns_shows_no_token_when_it_is_logged(store):
+    session = store.new()
+    session["a"] = 1
+    saved = store.save(session)
+    selector, _, verifier = saved.set_token.partition(".")
+    assert not any(part in f"{saved}" + repr(saved) for part in (selector, verifier))
+    assert repr(store.save(session)) == "Saved(None, ended=False, acknowledged=None)"
+
+
+def test_what_would_replace_a_newer_token_is_refused_and_told(store):
+    told = []
+    store = SessionStore.from_url("memory://superseded", hooks=(told.append,))
+    known = store.create({"a": 1})
+    late, old = store.new(), known.token
+    store.rotate(known)
+    late.lost = old
+    late["b"] = 2
+    with pytest.raises(SessionGoneError, match="replaced a moment ago"):
+        store.save(late)
+    assert told[-1] == SessionRefused(session=known.public_id)
+    late.flush()  # who ends it may begin anew
+    late["b"] = 2
+    assert dict(store.load(store.save(late).set_token)) == {"b": 2}
