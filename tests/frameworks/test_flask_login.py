@@ -83,6 +83,7 @@ def test_a_logout_of_a_session_with_nothing_else_deletes_the_cookie(app):
     assert app.store.count() == 0
 
 
+@pytest.mark.filterwarnings("ignore:datetime.datetime.utcnow:DeprecationWarning")  # Flask-Login's
 def test_a_remembered_user_gets_a_session_of_their_own(app):
     client = app.test_client()
     client.get("/in?u=ann&r")
