@@ -80,9 +80,7 @@ class SessionMiddleware:
         Raises:
             ConfigurationError: Something in it is unknown, out of range, or missing.
         """
-        if load not in {"eager", "lazy"}:
-            msg = f"load must be eager or lazy, got {load!r}"
-            raise ConfigurationError(msg)
+        self._eager = _loads_eagerly(load)
         self.app = app
         self._owns_store = store is None
         self.store = _store(url, store, options)
@@ -96,7 +94,6 @@ class SessionMiddleware:
             partitioned=partitioned,
             max_age=max_age,
         )
-        self._eager = load == "eager"
         self._include = None if include is None else _paths(include)
         self._exclude = _paths(exclude)
 
@@ -238,6 +235,13 @@ def _take_over(session: RequestSession, scope: Scope) -> None:
         msg = f"a session holds what a mapping does, got a {type(put).__name__}"
         raise TypeError(msg)
     scope["session"] = session
+
+
+def _loads_eagerly(load: str) -> bool:
+    if load not in {"eager", "lazy"}:
+        msg = f"load must be eager or lazy, got {load!r}"
+        raise ConfigurationError(msg)
+    return load == "eager"
 
 
 def _store(

@@ -6,19 +6,16 @@ import asyncio
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Self
 
-from redis.exceptions import NoScriptError, RedisError
+from redis.exceptions import RedisError
 
 from clustercache._async.cluster import AsyncCluster
-from clustercache._core.read_from import ReadFrom
-from clustercache.exceptions import OutcomeUnknownError
-from clustercache.sessions.base import BaseStore, Ended, memory_at
-from clustercache.sessions.calls import Acknowledged, Call, Loaded
+from clustercache.sessions.base import BaseStore, Ended
+from clustercache.sessions.calls import Acknowledged, Call
 from clustercache.sessions.memory import Detached, Memory
-from clustercache.sessions.scripts import SCRIPTS
-from clustercache.sessions.ways import AGAIN, LOT, Ways, left_until, rest, unless_unknown
+from clustercache.sessions.ways import LOT, Batch, One, Pause, Ways
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Generator, Iterable, Mapping, Sequence
+    from collections.abc import AsyncIterator, Generator, Mapping, Sequence
     from types import TracebackType
 
     from clustercache.sessions.index import SessionInfo
@@ -38,26 +35,6 @@ class AsyncSessionStore(BaseStore):
 
     _client = AsyncCluster
     _sent: Any
-
-    @classmethod
-    def from_url(cls, url: str | Iterable[str], **options: Any) -> Self:
-        """Return a store at a URL.
-
-        Args:
-            url: As `AsyncCluster.from_url` takes it, or ``memory://`` (one with a name, as
-                ``memory://shop``, is shared in the process), or ``null://``.
-            options: Those of `SessionSettings` and, where there is a server, of the client.
-
-        Raises:
-            ConfigurationError: Something in it is unknown or out of range.
-        """
-        own, others = cls._options(options)
-        memory = memory_at(url, others)
-        if memory is not None:
-            return cls(memory, **own)
-        store = cls(AsyncCluster.from_url(url, **others), **own)
-        store._owns_client = True
-        return store
 
     def _way(self, client: Any) -> Any:
         if isinstance(client, Memory):
@@ -252,109 +229,35 @@ class AsyncClusterWay(Ways):
 
     async def ask(self, calls: Sequence[Call]) -> list[Any]:
         """Return the calls' outcomes, in order: replies, or errors where there are none."""
-        if len(calls) > 1:
-            return await self._plain(calls)
-        (call,) = calls
+        doings = self.doings(calls, monotonic())
         try:
-            if call.op == "load":
-                return [await self._load(call)]
-            if call.op in SCRIPTS:
-                return [await self._script(call)]
-            if not call.lasting:
-                return await self._plain(calls)
-            with self.client.deadline(self._seconds()):
-                return [await self._send(call)]
-        except RedisError as error:
-            return [self._told(error, call)]
+            doing = next(doings)
+            while True:
+                try:
+                    result = await self._do(doing)
+                except RedisError as error:
+                    doing = doings.throw(error)
+                else:
+                    doing = doings.send(result)
+        except StopIteration as end:
+            outcomes: list[Any] = end.value
+            return outcomes
 
-    async def _load(self, call: Call) -> Loaded:
-        key, client = call.key, self.client
-        end = monotonic() + self._seconds()
-        error: RedisError | None = None
-        left = self._left_for_replicas(key)
-        if left is not None:
-            end = min(end, monotonic() + left)
-        else:
-            try:
-                with client.deadline(self._for_primary()):
-                    return await self._from_primary(key)
-            except RedisError as caught:
-                error = caught
-                if not self.is_away(error):
-                    raise
-        began = monotonic()
-        try:
-            with client.deadline(left_until(end, None)), client.read_from(ReadFrom.PREFER_REPLICA):
-                stored = await client.execute_command("HGETALL", key)
-        except RedisError as caught:
-            self._in_vain(key, began)
-            raise caught from error
-        self._answered(key)
-        return Loaded(stored, None)
-
-    async def _from_primary(self, key: str) -> Loaded:
-        pipeline = self.client.pipeline()
-        pipeline.execute_command("HGETALL", key)
-        pipeline.execute_command("PTTL", key)
-        loaded: Loaded = self._loaded(*await pipeline.execute(raise_on_error=False))
-        return loaded
-
-    async def _script(self, call: Call) -> Any:
-        """Run a script; a save whose reply was lost is sent again, and told so."""
-        end = monotonic() + self._seconds()
-        unknown: OutcomeUnknownError | None = None
-        losses = 0
-        while True:
-            left = left_until(end, unknown)
-            try:
-                with self.client.deadline(left):
-                    return await self._send(call)
-            except OutcomeUnknownError as error:
-                if call.repeatable:
-                    raise
-                unknown, call, losses = error, call.again(), losses + 1
-                await asyncio.sleep(rest(losses, end))
-            except RedisError as error:
-                raise unless_unknown(error, unknown) from error
-
-    async def _send(self, call: Call) -> Any:
-        by = await self._durable(call) if call.lasting else None
-        execute = (by or self.client).execute_command
-        if call.op not in SCRIPTS:
-            reply = await execute(*call.words)
-        else:
-            options = AGAIN if call.repeatable else {}
-            try:
-                reply = await execute(*call.words, **options)
-            except NoScriptError:
-                reply = await execute(*call.in_full, **options)
-        if call.lasting:
+    async def _do(self, doing: Batch | One | Pause) -> Any:
+        if isinstance(doing, Pause):
+            return await asyncio.sleep(doing.seconds)
+        with self.limits(doing):
+            if isinstance(doing, Batch):
+                pipeline = doing.client.pipeline()
+                for words in doing.commands:
+                    pipeline.execute_command(*words)
+                return await pipeline.execute(raise_on_error=False)
+            if doing.lasting is None:
+                return await doing.client.execute_command(*doing.words, **doing.options)
+            await self.client.initialize()
+            by = self.durable(doing.lasting)
+            reply = await (by or self.client).execute_command(*doing.words, **doing.options)
             return Acknowledged(reply, by.acknowledged if by else 0)
-        return reply
-
-    async def _durable(self, call: Call) -> Any:
-        """Return what waits for replicas, if the shard has any and they are to be waited for."""
-        wanted = self._settings.ack_replicas
-        if not wanted:
-            return None
-        await self.client.initialize()
-        if self.client.get_node_from_key(call.key, replica=True) is None:
-            return None
-        return self.client.durable(wanted, self._settings.ack_timeout)
-
-    async def _plain(self, calls: Sequence[Call]) -> list[Any]:
-        pipeline = self._for(calls[0]).pipeline()
-        for call in calls:
-            pipeline.execute_command(*call.words)
-        try:
-            with self.client.deadline(self._seconds()):
-                outcomes = await pipeline.execute(raise_on_error=False)
-        except RedisError as error:
-            outcomes = [error] * len(calls)
-        return [
-            self._told(one, call) if isinstance(one, RedisError) else one
-            for call, one in zip(calls, outcomes, strict=True)
-        ]
 
     async def keys(self, pattern: str) -> AsyncIterator[list[str]]:
         """Yield the names of keys, a lot at a time."""

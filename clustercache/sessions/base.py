@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import threading
+from abc import ABC, abstractmethod
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Self
 
 from clustercache.exceptions import (
     ConfigurationError,
@@ -30,7 +31,7 @@ _named: dict[str, Memory] = {}
 _lock = threading.Lock()
 
 
-class BaseStore:
+class BaseStore(ABC):
     """Settings and plans; the shells send.
 
     Attributes:
@@ -79,9 +80,29 @@ class BaseStore:
         own = [self.client] if self._owns_client else []
         return own + (self._sent.made if self.client is not None else [])
 
+    @classmethod
+    def from_url(cls, url: str | Iterable[str], **options: Any) -> Self:
+        """Return a store at a URL.
+
+        Args:
+            url: As `Cluster.from_url` takes it, or ``memory://`` (one with a name, as
+                ``memory://shop``, is shared in the process), or ``null://``.
+            options: Those of `SessionSettings` and, where there is a server, of the client.
+
+        Raises:
+            ConfigurationError: Something in it is unknown or out of range.
+        """
+        own, others = cls._options(options)
+        memory = memory_at(url, others)
+        if memory is not None:
+            return cls(memory, **own)
+        store = cls(cls._client.from_url(url, **others), **own)
+        store._owns_client = True
+        return store
+
+    @abstractmethod
     def _way(self, client: Any) -> Any:
         """Return what sends calls by a client."""
-        raise NotImplementedError
 
     def _tell(self, event: Event) -> None:
         self._observer.tell(event)

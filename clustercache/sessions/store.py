@@ -6,22 +6,19 @@ from itertools import islice
 from time import monotonic, sleep
 from typing import TYPE_CHECKING, Any, Self
 
-from redis.exceptions import NoScriptError, RedisError
+from redis.exceptions import RedisError
 
-from clustercache._core.read_from import ReadFrom
 from clustercache._core.slots import key_slot
 from clustercache._core.wire import pack_many
 from clustercache._sync.cluster import Cluster
 from clustercache._sync.pairs import read_pair
-from clustercache.exceptions import OutcomeUnknownError
-from clustercache.sessions.base import BaseStore, Ended, memory_at
+from clustercache.sessions.base import BaseStore, Ended
 from clustercache.sessions.calls import Acknowledged, Call, Loaded
 from clustercache.sessions.memory import Memory
-from clustercache.sessions.scripts import SCRIPTS
-from clustercache.sessions.ways import AGAIN, LOT, Ways, left_until, rest, unless_unknown
+from clustercache.sessions.ways import LOT, Batch, One, Pause, Ways
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
     from types import TracebackType
 
     from clustercache.instrumentation import Event
@@ -47,26 +44,6 @@ class SessionStore(BaseStore):
 
     _client = Cluster
     _sent: Any
-
-    @classmethod
-    def from_url(cls, url: str | Iterable[str], **options: Any) -> Self:
-        """Return a store at a URL.
-
-        Args:
-            url: As `Cluster.from_url` takes it, or ``memory://`` (one with a name, as
-                ``memory://shop``, is shared in the process), or ``null://``.
-            options: Those of `SessionSettings` and, where there is a server, of the client.
-
-        Raises:
-            ConfigurationError: Something in it is unknown or out of range.
-        """
-        own, others = cls._options(options)
-        memory = memory_at(url, others)
-        if memory is not None:
-            return cls(memory, **own)
-        store = cls(Cluster.from_url(url, **others), **own)
-        store._owns_client = True
-        return store
 
     def _way(self, client: Any) -> Any:
         if isinstance(client, Memory):
@@ -269,50 +246,39 @@ class ClusterWay(Ways):
 
     def ask(self, calls: Sequence[Call]) -> list[Any]:
         """Return the calls' outcomes, in order: replies, or errors where there are none."""
-        if len(calls) > 1:
-            return self._plain(calls)
-        (call,) = calls
-        try:
-            if call.op == "load":
-                return [self._load(call)]
-            if call.op in SCRIPTS:
-                return [self._script(call)]
-            if not call.lasting:
-                return self._plain(calls)
-            with self.client.deadline(self._seconds()):
-                return [self._send(call)]
-        except RedisError as error:
-            return [self._told(error, call)]
-
-    def _load(self, call: Call) -> Loaded:
-        key, client = call.key, self.client
-        begin = monotonic()
-        turn = begin + self._for_primary()
-        loaded = self._at_once(key, turn)
-        if loaded is not None:
-            return loaded
-        end = begin + self._seconds()
-        error: RedisError | None = None
-        left = self._left_for_replicas(key)
-        if left is not None:
-            end = min(end, monotonic() + left)
-        else:
-            try:
-                with client.deadline(left_until(turn, None)):
-                    return self._from_primary(key)
-            except RedisError as caught:
-                error = caught
-                if not self.is_away(error):
-                    raise
         began = monotonic()
+        if calls[0].op == "load":
+            loaded = self._at_once(calls[0].key, began + self._for_primary())
+            if loaded is not None:
+                return [loaded]
+        doings = self.doings(calls, began)
         try:
-            with client.deadline(left_until(end, None)), client.read_from(ReadFrom.PREFER_REPLICA):
-                stored = client.execute_command("HGETALL", key)
-        except RedisError as caught:
-            self._in_vain(key, began)
-            raise caught from error
-        self._answered(key)
-        return Loaded(stored, None)
+            doing = next(doings)
+            while True:
+                try:
+                    result = self._do(doing)
+                except RedisError as error:
+                    doing = doings.throw(error)
+                else:
+                    doing = doings.send(result)
+        except StopIteration as end:
+            outcomes: list[Any] = end.value
+            return outcomes
+
+    def _do(self, doing: Batch | One | Pause) -> Any:
+        if isinstance(doing, Pause):
+            return sleep(doing.seconds)
+        with self.limits(doing):
+            if isinstance(doing, Batch):
+                pipeline = doing.client.pipeline()
+                for words in doing.commands:
+                    pipeline.execute_command(*words)
+                return pipeline.execute(raise_on_error=False)
+            if doing.lasting is None:
+                return doing.client.execute_command(*doing.words, **doing.options)
+            by = self.durable(doing.lasting)
+            reply = (by or self.client).execute_command(*doing.words, **doing.options)
+            return Acknowledged(reply, by.acknowledged if by else 0)
 
     def _at_once(self, key: str, deadline: float) -> Loaded | None:
         """Return what the primary tells where nothing is in the way; None for the long way."""
@@ -325,69 +291,6 @@ class ClusterWay(Ways):
             return None
         stored, ttl = replies
         return Loaded(stored if self._as_dict is None else self._as_dict(stored), ttl)
-
-    def _from_primary(self, key: str) -> Loaded:
-        pipeline = self.client.pipeline()
-        pipeline.execute_command("HGETALL", key)
-        pipeline.execute_command("PTTL", key)
-        loaded: Loaded = self._loaded(*pipeline.execute(raise_on_error=False))
-        return loaded
-
-    def _script(self, call: Call) -> Any:
-        """Run a script; a save whose reply was lost is sent again, and told so."""
-        end = monotonic() + self._seconds()
-        unknown: OutcomeUnknownError | None = None
-        losses = 0
-        while True:
-            left = left_until(end, unknown)
-            try:
-                if unknown is None and self._settings.deadline is None:
-                    return self._send(call)  # within the client's own deadline
-                with self.client.deadline(left):
-                    return self._send(call)
-            except OutcomeUnknownError as error:
-                if call.repeatable:
-                    raise
-                unknown, call, losses = error, call.again(), losses + 1
-                sleep(rest(losses, end))
-            except RedisError as error:
-                raise unless_unknown(error, unknown) from error
-
-    def _send(self, call: Call) -> Any:
-        by = self._durable(call) if call.lasting else None
-        execute = (by or self.client).execute_command
-        if call.op not in SCRIPTS:
-            reply = execute(*call.words)
-        else:
-            options = AGAIN if call.repeatable else {}
-            try:
-                reply = execute(*call.words, **options)
-            except NoScriptError:
-                reply = execute(*call.in_full, **options)
-        if call.lasting:
-            return Acknowledged(reply, by.acknowledged if by else 0)
-        return reply
-
-    def _durable(self, call: Call) -> Any:
-        """Return what waits for replicas, if the shard has any and they are to be waited for."""
-        wanted = self._settings.ack_replicas
-        if not wanted or self.client.get_node_from_key(call.key, replica=True) is None:
-            return None
-        return self.client.durable(wanted, self._settings.ack_timeout)
-
-    def _plain(self, calls: Sequence[Call]) -> list[Any]:
-        pipeline = self._for(calls[0]).pipeline()
-        for call in calls:
-            pipeline.execute_command(*call.words)
-        try:
-            with self.client.deadline(self._seconds()):
-                outcomes = pipeline.execute(raise_on_error=False)
-        except RedisError as error:
-            outcomes = [error] * len(calls)
-        return [
-            self._told(one, call) if isinstance(one, RedisError) else one
-            for call, one in zip(calls, outcomes, strict=True)
-        ]
 
     def keys(self, pattern: str) -> Iterator[list[str]]:
         """Yield the names of keys, a lot at a time."""

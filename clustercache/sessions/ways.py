@@ -1,19 +1,28 @@
 """What both ways to a cluster have in common: what a trouble means, and whom not to ask again.
 
-The asking itself is in `store` and `aio`, which differ by their awaits.
+What is done when stands here, in generators; `store` and `aio` only do it.
 """
 
 from __future__ import annotations
 
+from collections.abc import Generator
+from contextlib import nullcontext
 from math import inf
 from time import monotonic
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias
 from weakref import WeakKeyDictionary
 
 from redis import exceptions as redis_errors
-from redis.exceptions import AuthenticationError, ClusterDownError, RedisError, ResponseError
+from redis.exceptions import (
+    AuthenticationError,
+    ClusterDownError,
+    NoScriptError,
+    RedisError,
+    ResponseError,
+)
 
 from clustercache._commands import REPEATABLE
+from clustercache._core.read_from import ReadFrom
 from clustercache.exceptions import (
     ClosedError,
     ClusterCacheError,
@@ -22,10 +31,12 @@ from clustercache.exceptions import (
     UntrustedError,
 )
 from clustercache.instrumentation import SessionUnavailable
-from clustercache.sessions.calls import OLDER, Call, Loaded
+from clustercache.sessions.calls import OLDER, PLAIN, Call, Loaded
+from clustercache.sessions.scripts import SCRIPTS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping, Sequence
+    from contextlib import AbstractContextManager
 
     from clustercache.instrumentation import Event
     from clustercache.sessions.settings import SessionSettings
@@ -40,8 +51,47 @@ _PAUSE: Final = 1.0
 LOT: Final = 1000
 """Keys that are looked at together."""
 
-AGAIN: Final = {REPEATABLE: True}
+AGAIN: Final[Mapping[str, Any]] = {REPEATABLE: True}
+NO_OPTIONS: Final[Mapping[str, Any]] = {}
 NOTHING: Final = Loaded({}, -2)
+
+
+class Batch(NamedTuple):
+    """Commands for one pipeline; what comes back is their outcomes, errors in their places."""
+
+    client: Any
+    commands: Sequence[tuple[Any, ...]]
+    seconds: float | None
+
+
+class One(NamedTuple):
+    """One command; what comes back is its reply.
+
+    Attributes:
+        client: Who sends it.
+        words: The command.
+        seconds: Its deadline; None for the client's.
+        options: Of `execute_command`.
+        lasting: The key whose shard's replicas are waited for, so that the reply is an
+            `Acknowledged`; None to wait for none.
+        replicas: Whether a replica may answer.
+    """
+
+    client: Any
+    words: tuple[Any, ...]
+    seconds: float | None
+    options: Mapping[str, Any] = NO_OPTIONS
+    lasting: str | None = None
+    replicas: bool = False
+
+
+class Pause(NamedTuple):
+    """Some seconds of rest."""
+
+    seconds: float
+
+
+Doings: TypeAlias = Generator[Batch | One | Pause, Any, Any]
 
 
 class Ways:
@@ -122,6 +172,109 @@ class Ways:
         """Tell whether it means that a shard cannot be asked."""
         return isinstance(error, _AWAY) and not isinstance(error, _NOT_AWAY)
 
+    # What is done at the client ---------------------------------------------------------------
+
+    def doings(self, calls: Sequence[Call], began: float) -> Doings:
+        """Yield what is to be done, and return the calls' outcomes: replies, or errors.
+
+        Args:
+            calls: One of any kind, or several that are no scripts.
+            began: When the asking began, in monotonic seconds.
+        """
+        if calls[0].op in PLAIN and not calls[0].lasting:
+            return (yield from self._batched(calls))
+        (call,) = calls
+        try:
+            if call.op == "load":
+                return [(yield from self._load(call.key, began))]
+            return [(yield from self._until_known(call, began))]
+        except RedisError as error:
+            return [self._told(error, call)]
+
+    def _batched(self, calls: Sequence[Call]) -> Doings:
+        client, commands = self._for(calls[0]), [call.words for call in calls]
+        try:
+            outcomes = yield Batch(client, commands, self._seconds())
+        except RedisError as error:
+            outcomes = [error] * len(calls)
+        return [
+            self._told(one, call) if isinstance(one, RedisError) else one
+            for call, one in zip(calls, outcomes, strict=True)
+        ]
+
+    def _load(self, key: str, began: float) -> Doings:
+        """Ask the primary, and a replica where that is away."""
+        end = began + self._seconds()
+        error: RedisError | None = None
+        left = self._left_for_replicas(key)
+        if left is not None:
+            end = min(end, monotonic() + left)
+        else:
+            both = [("HGETALL", key), ("PTTL", key)]
+            try:
+                replies = yield Batch(self.client, both, left_until(began + self._for_primary()))
+                return self._loaded(*replies)
+            except RedisError as caught:
+                error = caught
+                if not self.is_away(error):
+                    raise
+        turn = monotonic()
+        try:
+            stored = yield One(self.client, ("HGETALL", key), left_until(end), replicas=True)
+        except RedisError as caught:
+            self._in_vain(key, turn)
+            raise caught from error
+        self._answered(key)
+        return Loaded(stored, None)
+
+    def _until_known(self, call: Call, began: float) -> Doings:
+        """Send a script, or an UNLINK; a save whose reply was lost goes again, and says so."""
+        end = began + self._seconds()
+        unknown: OutcomeUnknownError | None = None
+        losses = 0
+        while True:
+            left: float | None = left_until(end, unknown)
+            if unknown is None and self._settings.deadline is None:
+                left = None  # the client's own deadline is no other, and sets nothing aside
+            try:
+                return (yield from self._once(call, left))
+            except OutcomeUnknownError as error:
+                if call.op not in SCRIPTS or call.repeatable:
+                    raise
+                unknown, call, losses = error, call.again(), losses + 1
+            except RedisError as error:
+                raise unless_unknown(error, unknown) from error
+            yield Pause(rest(losses, end))
+
+    def _once(self, call: Call, seconds: float | None) -> Doings:
+        options = AGAIN if call.op in SCRIPTS and call.repeatable else NO_OPTIONS
+        key = call.key if call.lasting else None
+        try:
+            return (yield One(self.client, call.words, seconds, options, key))
+        except NoScriptError:
+            return (yield One(self.client, call.in_full, seconds, options, key))
+
+    @staticmethod
+    def limits(doing: Batch | One) -> AbstractContextManager[None]:
+        """Return the block of limits that something is done in."""
+        reads = ReadFrom.PREFER_REPLICA if isinstance(doing, One) and doing.replicas else None
+        if doing.seconds is None and reads is None:
+            return nullcontext()
+        block: AbstractContextManager[None] = doing.client._limits.block(  # noqa: SLF001 - ours too
+            deadline=doing.seconds, read_from=reads
+        )
+        return block
+
+    def durable(self, key: str) -> Any:
+        """Return what waits for replicas, if a key's shard has any and they are to be waited for.
+
+        The topology has to be known.
+        """
+        wanted = self._settings.ack_replicas
+        if not wanted or self.client.get_node_from_key(key, replica=True) is None:
+            return None
+        return self.client.durable(wanted, self._settings.ack_timeout)
+
     # Who is away ------------------------------------------------------------------------------
 
     def _left_for_replicas(self, key: str) -> float | None:
@@ -186,7 +339,7 @@ def rest(losses: int, end: float) -> float:
     return max(min(wished, end - monotonic()), 0.0)
 
 
-def left_until(end: float, unknown: OutcomeUnknownError | None) -> float:
+def left_until(end: float, unknown: OutcomeUnknownError | None = None) -> float:
     """Return the seconds left.
 
     Raises:
