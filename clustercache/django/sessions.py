@@ -22,16 +22,15 @@ from clustercache.exceptions import (
     SessionUnavailableError,
 )
 from clustercache.sessions.identity import USER_FIELDS
-from clustercache.sessions.plans import Saved
 from clustercache.sessions.record import Standing
 
 if TYPE_CHECKING:
+    from clustercache.sessions.plans import Saved
     from clustercache.sessions.session import Session
 
 __all__ = ["CreateError", "SessionGone", "SessionStore", "UpdateError"]
 
 _GONE = (SessionGoneError, SessionRevokedError)
-_NOTHING = Saved()
 
 
 class SessionGone(UpdateError, SessionInterrupted):  # type: ignore[misc] # noqa: N818 - as its bases
@@ -206,15 +205,13 @@ class SessionStore(SessionMapping):
 
     def _after(self, session: Session, seen: int | None, saved: Saved | None = None) -> None:
         facts = session.facts
-        if saved == _NOTHING and facts is not None and facts.active == seen:
-            return
         self._session_key, self._lost = session.token, None
         self.modified = self.modified or seen is None
         if saved is not None and saved.ended:
             self.flushed = True
         now = expiry.of(session)
         if facts is not None and seen is not None:
-            late = facts.active - seen >= min(stores.touch_after_ms(), facts.idle // 2)
+            late = facts.active - seen >= max(min(stores.touch_after_ms(), facts.idle // 2), 1)
             self.refresh_due = self.refresh_due or late or now != self._expiry_seen
         self._expiry_seen = now
 

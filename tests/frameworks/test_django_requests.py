@@ -13,7 +13,7 @@ from django.contrib.sessions.exceptions import SessionInterrupted
 from django.core.exceptions import PermissionDenied
 from django.utils import timezone
 
-from clustercache.django import stores
+from clustercache.django import sessions, stores
 from clustercache.exceptions import (
     SessionTooLargeError,
     SessionUnavailableError,
@@ -279,6 +279,18 @@ def test_an_expiry_in_seconds_is_the_idle_limit_at_the_server(browser):
     assert stores.store().load(token).idle == 1209600
 
 
+def test_an_expiry_set_in_the_millisecond_of_the_last_use_reaches_the_browser(browser, monkeypatch):
+    token = browser.token(lambda session: session.update({"a": 1}) or session.set_expiry(300))
+    after = sessions.SessionStore._after
+    monkeypatch.setattr(
+        sessions.SessionStore,
+        "_after",
+        lambda self, session, _, saved: after(self, session, session.facts.active, saved),
+    )
+    response = browser.answer(lambda session: session.set_expiry(200), token)
+    assert response.cookies["sessionid"]["max-age"] == 200
+
+
 def test_an_expiry_at_a_time_is_kept_though_the_session_is_used(browser, monkeypatch):
     soon = timezone.now() + timedelta(seconds=100)
     token = browser.token(lambda session: session.update({"a": 1}) or session.set_expiry(soon))
@@ -294,6 +306,8 @@ def test_an_expiry_at_a_time_is_kept_though_the_session_is_used(browser, monkeyp
 def test_save_every_request_sends_the_cookie_each_time_and_keeps_the_session(browser, site):
     token = browser.token()
     before = stores.store().load(token).facts.active
+    while stores.store().plans.now() <= before:
+        pass
     with site(SESSION_SAVE_EVERY_REQUEST=True):
         response = browser.answer(nothing, token)
         assert set_to(browser.answer(nothing)) is None
