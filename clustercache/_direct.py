@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from clustercache._core.commands import COMMANDS, Route, Safety, Split
 from clustercache._core.read_from import may_read
@@ -37,9 +37,14 @@ DIRECT = {
 }
 """By name: the key's place, the length from which on it must not be sent twice, the most args."""
 
+SCRIPT_OF_ONE_KEY: Final = "EvalSha"
+"""EVALSHA, by who knows that there is one key: servers take it in any case, and we know it here."""
+
+DIRECT[SCRIPT_OF_ONE_KEY] = (3, 0, _NO_OPTIONS)
+
 READS = {
     name: (place, longest)
     for name, (place, _, longest) in DIRECT.items()
-    if may_read(COMMANDS[name])
+    if name in COMMANDS and may_read(COMMANDS[name])
 }
 """Of these, what a replica may serve: the key's place, and the most args."""

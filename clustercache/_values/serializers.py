@@ -50,7 +50,7 @@ class TaggedJSON:
     fold and its ZoneInfo, and of any other time zone the offset, in whole seconds.
     """
 
-    __slots__ = ("_decoder", "_encode", "_readers", "_writers")
+    __slots__ = ("_decoder", "_encode", "_readers", "_scan", "_writers")
 
     def __init__(self) -> None:
         # What has no cycle needs no looking for one; `_plain` recurses first.
@@ -59,6 +59,7 @@ class TaggedJSON:
         )
         self._encode = encoder.encode
         self._decoder = json.JSONDecoder(object_hook=self._untag, parse_constant=_never)
+        self._scan: Callable[[str, int], tuple[Any, int]] = self._decoder.scan_once  # type: ignore[attr-defined]
         self._readers: dict[str, Callable[[Any], Any]] = dict(READERS)
         self._writers: dict[type, Callable[[Any], Any]] = {
             str: str.__str__,
@@ -122,7 +123,13 @@ class TaggedJSON:
         """
         if too_deep(data):
             raise Undecodable(f"it is deeper than {MAX_DEPTH} levels")
-        return self._decoder.decode(to_text(data))
+        text = to_text(data)
+        try:
+            value, end = self._scan(text, 0)
+        except StopIteration:
+            value, end = None, -1
+        # With white space around it, or if it is no JSON: that is for the decoder to tell.
+        return value if end == len(text) else self._decoder.decode(text)
 
     def _plain(self, value: Any) -> Any:
         kind = type(value)

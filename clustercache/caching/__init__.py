@@ -1,1 +1,1 @@
-"""A cache in a cluster: keys, envelopes and freshness. All of it pure, so far."""
+"""A cache in a cluster: keys, envelopes, freshness, and what is kept near."""

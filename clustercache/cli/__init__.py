@@ -1,4 +1,5 @@
-"""The command line: `clustercache up`, `create`, `check`, `info`, `exec`, `demo`.
+"""The command line: `clustercache up`, `create`, `check`, `info`, `exec`, `demo`,
+`sessions`.
 
 Exit codes: 0 all is well; 1 something was found wrong, or failed; 2 the command was used wrongly.
 Every command has `--json`. Modules here import only click at their top: what a command needs is

@@ -14,6 +14,7 @@ from clustercache.cli.create import create
 from clustercache.cli.demo import demo
 from clustercache.cli.execute import execute
 from clustercache.cli.info import info
+from clustercache.cli.sessions import sessions
 from clustercache.cli.up import up
 
 
@@ -56,7 +57,7 @@ def _failure(error: Exception) -> click.ClickException | None:
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(clustercache.__version__, prog_name="clustercache")
 def commands() -> None:
-    """Build, check and try out Redis and Valkey clusters.
+    """Build, check and try out Redis and Valkey clusters, and administer their sessions.
 
     Which cluster: --url, else CLUSTERCACHE_URL, VALKEY_URL or REDIS_URL.
 
@@ -66,5 +67,5 @@ def commands() -> None:
     logging.getLogger("clustercache").addHandler(logging.NullHandler())
 
 
-for command in (demo, up, create, check, info, execute):
+for command in (demo, up, create, check, info, execute, sessions):
     commands.add_command(command)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from datetime import UTC
 from typing import TYPE_CHECKING, Any
 
 import click
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
+    from datetime import datetime
 
     from rich.console import Console
     from rich.status import Status
@@ -124,3 +126,13 @@ def spans(ranges: Iterable[object], most: int = 4) -> str:
     parts = [str(part) for part in ranges]
     more = f" +{len(parts) - most}" if len(parts) > most else ""
     return " ".join(parts[:most]) + more if parts else "-"
+
+
+def plain(text: str) -> str:
+    """Return text that users chose as it may be shown: nothing in it can drive a terminal."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+def moment(when: datetime) -> str:
+    """Return an aware datetime for people: UTC, to the second."""
+    return f"{when.astimezone(UTC):%Y-%m-%d %H:%M:%S}"

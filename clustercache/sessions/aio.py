@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Self
 
@@ -10,11 +11,11 @@ from redis.exceptions import NoScriptError, RedisError
 from clustercache._async.cluster import AsyncCluster
 from clustercache._core.read_from import ReadFrom
 from clustercache.exceptions import OutcomeUnknownError
-from clustercache.sessions.base import BaseStore, memory_at
+from clustercache.sessions.base import BaseStore, Ended, memory_at
 from clustercache.sessions.calls import Acknowledged, Call, Loaded
 from clustercache.sessions.memory import Detached, Memory
 from clustercache.sessions.scripts import SCRIPTS
-from clustercache.sessions.ways import LOT, RAW, RAW_AGAIN, Ways, left_until, unless_unknown
+from clustercache.sessions.ways import AGAIN, LOT, Ways, left_until, rest, unless_unknown
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Generator, Iterable, Mapping, Sequence
@@ -92,16 +93,20 @@ class AsyncSessionStore(BaseStore):
         await self._run(self.plans.stored(session))
         return session
 
-    async def load(self, token: str | None) -> Session | None:
+    async def load(self, token: str | None, into: Session | None = None) -> Session | None:
         """Return the session that a token opens; None for one that is unknown, old or ended.
 
         Where the primary does not answer, a replica does: the session is `stale` then, and can be
         saved if the primary is back by that time.
 
+        Args:
+            token: What a cookie holds.
+            into: An object that is to become the session; a new one by default.
+
         Raises:
             SessionUnavailableError: Nobody can tell, now.
         """
-        session: Session | None = await self._run(self.plans.load(token))
+        session: Session | None = await self._run(self.plans.load(token, into))
         return session
 
     async def save(self, session: Session) -> Saved:
@@ -140,6 +145,17 @@ class AsyncSessionStore(BaseStore):
         there: bool = await self._run(self.plans.reload(session))
         return there
 
+    async def superseded(self, token: str | None) -> bool:
+        """Tell whether a token that `load` refused was replaced a moment ago.
+
+        Then the browser has a newer one by now, or soon, that no cookie may take the place of.
+
+        Raises:
+            SessionUnavailableError: Nobody can tell, now.
+        """
+        found: bool = await self._run(self.plans.superseded(token))
+        return found
+
     # A user's sessions ------------------------------------------------------------------------
 
     async def sessions_of(self, user: str, *, current: Session | None = None) -> list[SessionInfo]:
@@ -177,15 +193,17 @@ class AsyncSessionStore(BaseStore):
         """End all sessions of all users, and those of nobody; return how many.
 
         Raises:
-            PartialError: Some could not be reached.
+            PartialError: Some could not be reached; all others are ended.
         """
-        count = 0
+        ended = Ended()
         async for keys in self._sent.keys(self._pattern("u")):
             for key in keys:
-                count += await self._run(self.plans.index.revoke_all(self._user_at(key)))
+                with ended.counting():
+                    ended.count += await self._run(self.plans.index.revoke_all(self._user_at(key)))
         async for keys in self._sent.keys(self._pattern("s")):
-            count += await self._run(self.plans.index.end_some(self._selectors(keys)))
-        return count
+            with ended.counting():
+                ended.count += await self._run(self.plans.index.end_some(self._selectors(keys)))
+        return ended.result()
 
     async def scan(self) -> AsyncIterator[SessionInfo]:
         """Yield all sessions, in no order."""
@@ -242,7 +260,10 @@ class AsyncClusterWay(Ways):
                 return [await self._load(call)]
             if call.op in SCRIPTS:
                 return [await self._script(call)]
-            return [await self._send(call)] if call.lasting else await self._plain(calls)
+            if not call.lasting:
+                return await self._plain(calls)
+            with self.client.deadline(self._seconds()):
+                return [await self._send(call)]
         except RedisError as error:
             return [self._told(error, call)]
 
@@ -252,7 +273,7 @@ class AsyncClusterWay(Ways):
         error: RedisError | None = None
         if not self._primary_is_doubted(key):
             try:
-                with client.deadline(min(self._seconds(), self._settings.stale_after)):
+                with client.deadline(self._for_primary()):
                     return await self._from_primary(key)
             except RedisError as caught:
                 error = caught
@@ -260,14 +281,14 @@ class AsyncClusterWay(Ways):
                     raise
         try:
             with client.deadline(left_until(end, None)), client.read_from(ReadFrom.PREFER_REPLICA):
-                return Loaded(await client.execute_command("HGETALL", key, **RAW), None)
+                return Loaded(await client.execute_command("HGETALL", key), None)
         except RedisError as caught:
             self._in_vain(key)
             raise caught from error
 
     async def _from_primary(self, key: str) -> Loaded:
         pipeline = self.client.pipeline()
-        pipeline.execute_command("HGETALL", key, **RAW)
+        pipeline.execute_command("HGETALL", key)
         pipeline.execute_command("PTTL", key)
         loaded: Loaded = self._loaded(*await pipeline.execute(raise_on_error=False))
         return loaded
@@ -276,14 +297,17 @@ class AsyncClusterWay(Ways):
         """Run a script; a save whose reply was lost is sent again, and told so."""
         end = monotonic() + self._seconds()
         unknown: OutcomeUnknownError | None = None
+        losses = 0
         while True:
+            left = left_until(end, unknown)
             try:
-                with self.client.deadline(left_until(end, unknown)):
+                with self.client.deadline(left):
                     return await self._send(call)
             except OutcomeUnknownError as error:
                 if call.repeatable:
                     raise
-                unknown, call = error, call.again()
+                unknown, call, losses = error, call.again(), losses + 1
+                await asyncio.sleep(rest(losses, end))
             except RedisError as error:
                 raise unless_unknown(error, unknown) from error
 
@@ -291,9 +315,9 @@ class AsyncClusterWay(Ways):
         by = await self._durable(call) if call.lasting else None
         execute = (by or self.client).execute_command
         if call.op not in SCRIPTS:
-            reply = await execute(*call.words, **RAW)
+            reply = await execute(*call.words)
         else:
-            options = RAW_AGAIN if call.repeatable else RAW
+            options = AGAIN if call.repeatable else {}
             try:
                 reply = await execute(*call.words, **options)
             except NoScriptError:
@@ -315,9 +339,10 @@ class AsyncClusterWay(Ways):
     async def _plain(self, calls: Sequence[Call]) -> list[Any]:
         pipeline = self._for(calls[0]).pipeline()
         for call in calls:
-            pipeline.execute_command(*call.words, **RAW)
+            pipeline.execute_command(*call.words)
         try:
-            outcomes = await pipeline.execute(raise_on_error=False)
+            with self.client.deadline(self._seconds()):
+                outcomes = await pipeline.execute(raise_on_error=False)
         except RedisError as error:
             outcomes = [error] * len(calls)
         return [

@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 import threading
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
-from clustercache.exceptions import ConfigurationError
+from clustercache.exceptions import (
+    ConfigurationError,
+    PartialError,
+    SessionUnavailableError,
+)
 from clustercache.instrumentation.hooks import Observer
 from clustercache.sessions.memory import Memory, Null
 from clustercache.sessions.plans import Plans
 from clustercache.sessions.settings import NAMES, SessionSettings
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
+
+    from redis.exceptions import RedisError
 
     from clustercache.instrumentation import Event
     from clustercache.sessions.session import Session
@@ -116,6 +123,37 @@ class BaseStore:
 
     def _selectors(self, keys: Iterable[str]) -> list[str]:
         return [self._user_at(key) for key in keys]
+
+
+class Ended:
+    """How many sessions were ended, and what went wrong on the way; it stops nothing."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self._failed: list[RedisError] = []
+
+    @contextmanager
+    def counting(self) -> Iterator[None]:
+        """Keep an error for the end."""
+        try:
+            yield
+        except (PartialError, SessionUnavailableError) as error:
+            self._failed.append(error)
+
+    def result(self) -> int:
+        """Return the count.
+
+        Raises:
+            PartialError: Something went wrong.
+        """
+        if not self._failed:
+            return self.count
+        outcomes: dict[str, Any] = {}
+        for error in self._failed:
+            if isinstance(error, PartialError):
+                outcomes |= error.outcomes
+        msg = f"all sessions were ended but some: {self._failed[-1]}"
+        raise PartialError(msg, outcomes, command="UNLINK") from self._failed[-1]
 
 
 def memory_at(url: object, options: Mapping[str, Any]) -> Memory | None:

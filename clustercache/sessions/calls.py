@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
+from clustercache._direct import SCRIPT_OF_ONE_KEY
 from clustercache.sessions.record import FACTS
 from clustercache.sessions.scripts import SCRIPTS
 
@@ -40,7 +41,7 @@ class Call(NamedTuple):
     def words(self) -> tuple[Any, ...]:
         """The command, for what is no load."""
         if self.op in SCRIPTS:
-            return ("EVALSHA", SCRIPTS[self.op].sha, 1, self.key, *self.args)
+            return (SCRIPT_OF_ONE_KEY, SCRIPTS[self.op].sha, 1, self.key, *self.args)
         return PLAIN[self.op](self)
 
     @property

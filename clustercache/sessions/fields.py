@@ -7,17 +7,20 @@ by its bytes, so that a change deep inside a value counts, and only what changed
 from __future__ import annotations
 
 from collections.abc import MutableMapping
+from marshal import dumps
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from clustercache.sessions.codec import Undecodable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from clustercache.sessions.codec import Codec
 
 _UNCHANGING: Final = frozenset({str, int, float, bool, type(None)})
 _ABSENT: Final = object()
+_NO_REFERENCES: Final = 0
+"""The form of marshal that looks at values alone: not at who else holds them."""
 
 
 class Step(NamedTuple):
@@ -52,9 +55,11 @@ class Fields(MutableMapping[str, Any]):
         "_codec",
         "_dropped",
         "_first",
+        "_looks",
         "_plain",
         "_selector",
         "_steps",
+        "_unreadable",
         "_values",
         "stored",
     )
@@ -81,16 +86,18 @@ class Fields(MutableMapping[str, Any]):
         self._plain: dict[str, bytes] = {}
         self._first: dict[str, Any] = {}
         """The very objects that were decoded."""
+        self._looks: dict[str, bytes | None] = {}
+        """What `_look` said of them then, where they may change inside."""
         self._values: dict[str, Any] = {}
         """What was decoded or set; _ABSENT where it was removed or cannot be read."""
         self._steps: dict[str, list[Step]] = {}
+        self._unreadable: set[str] = set()
+        """Of those that are stored; they count for absent."""
 
     # A mapping --------------------------------------------------------------------------------
 
     def __getitem__(self, name: str) -> Any:
-        value = self._values.get(name, self)
-        if value is self:
-            value = self._decoded(name)
+        value = self._value(name)
         if value is _ABSENT:
             raise KeyError(name)
         return value
@@ -101,23 +108,27 @@ class Fields(MutableMapping[str, Any]):
         self._steps.pop(name, None)
 
     def __delitem__(self, name: str) -> None:
-        self[name]  # raises KeyError
+        if self._value(name) is _ABSENT:
+            raise KeyError(name)
         self._values[name] = _ABSENT
         self._steps.pop(name, None)
 
     def __contains__(self, name: object) -> bool:
-        try:
-            self[name]  # type: ignore[index]
-        except (KeyError, TypeError):
-            return False
-        return True
+        return isinstance(name, str) and self._value(name) is not _ABSENT
 
     def __iter__(self) -> Iterator[str]:
-        names = [*self.stored, *(name for name in self._values if name not in self.stored)]
-        return (name for name in names if name in self)
+        return self._names()
 
     def __len__(self) -> int:
-        return sum(1 for _ in self)
+        return sum(1 for _ in self._names())
+
+    def _names(self) -> Iterator[str]:
+        names = [*self.stored, *(name for name in self._values if name not in self.stored)]
+        return (name for name in names if self._value(name) is not _ABSENT)
+
+    def _value(self, name: str) -> Any:
+        value = self._values.get(name, self)
+        return self._decoded(name) if value is self else value
 
     def _decoded(self, name: str) -> Any:
         stored = self.stored.get(name)
@@ -126,6 +137,8 @@ class Fields(MutableMapping[str, Any]):
         value = self._read(name, stored)
         if value is not _ABSENT:
             self._first[name] = value
+            if type(value) not in _UNCHANGING:
+                self._looks[name] = _look(value)
         self._values[name] = value
         return value
 
@@ -135,14 +148,36 @@ class Fields(MutableMapping[str, Any]):
             value = self._codec.decode(plain)
         except Undecodable as error:
             self._dropped(name, str(error))
+            self._unreadable.add(name)
             return _ABSENT
+        self._unreadable.discard(name)
         self._plain[name] = plain
         return value
+
+    def _before(self, name: str) -> bytes | None:
+        """Return the plain bytes of what is stored, None where nothing is that can be read."""
+        if name not in self._plain and name in self.stored and name not in self._unreadable:
+            self._read(name, self.stored[name])
+        return self._plain.get(name)
 
     def clear(self) -> None:
         """Remove every field that can be read."""
         for name in list(self):
             del self[name]
+
+    def before(self, name: str) -> Any:
+        """Return a field as it is stored, whatever it is now; None where there is none to read."""
+        stored = self.stored.get(name)
+        if stored is None:
+            return None
+        try:
+            return self._codec.decode(self._codec.unseal(self._selector, name, stored))
+        except Undecodable:
+            return None
+
+    def untouched(self, names: Iterable[str]) -> bool:
+        """Tell whether none of some fields was looked at, set or removed."""
+        return not any(name in self._values for name in names)
 
     # Steps ------------------------------------------------------------------------------------
 
@@ -159,8 +194,9 @@ class Fields(MutableMapping[str, Any]):
 
     def rebase(self, name: str, stored: bytes | None) -> None:
         """Apply the steps of a field to what another has stored there meanwhile."""
-        self.stored.pop(name, None)
-        self._plain.pop(name, None)
+        for held in (self.stored, self._plain, self._first, self._looks):
+            held.pop(name, None)
+        self._unreadable.discard(name)
         value = _ABSENT
         if stored is not None:
             self.stored[name] = stored
@@ -180,14 +216,23 @@ class Fields(MutableMapping[str, Any]):
         removed: list[str] = []
         for name, value in self._values.items():
             if value is _ABSENT:
-                if name in self.stored and name in self._plain:
+                if name in self.stored and name not in self._unreadable:
                     removed.append(name)
-            elif type(value) not in _UNCHANGING or self._first.get(name, self) is not value:
+            elif not self._is_as_read(name, value):
                 plain = self._encode(name, value)
-                if plain != self._plain.get(name):
+                if plain != self._before(name):
                     sets[name] = plain
         compared = {name: self.stored.get(name) for name in self._steps if name in sets}
         return Changes(sets, removed, {n: s for n, s in compared.items() if self._only_steps(n)})
+
+    def _is_as_read(self, name: str, value: Any) -> bool:
+        """Tell whether a value is still what was decoded; False where only its encoding tells."""
+        if self._first.get(name, self) is not value:
+            return False
+        if type(value) in _UNCHANGING:
+            return True
+        before = self._looks.get(name)
+        return before is not None and before == _look(value)
 
     def seal(self, plain: Mapping[str, bytes]) -> dict[str, bytes]:
         """Return what is stored for encodings."""
@@ -198,12 +243,15 @@ class Fields(MutableMapping[str, Any]):
         """Take note of what is stored now."""
         self.stored.update(sealed)
         self._plain.update(changes.sets)
+        self._unreadable.difference_update(changes.sets)
         for name in changes.sets:
             self._first[name] = self._values[name]
+            self._looks.pop(name, None)
         for name in changes.removed:
+            self._looks.pop(name, None)
             del self.stored[name]
-            del self._plain[name]
             del self._values[name]
+            self._plain.pop(name, None)
             self._first.pop(name, None)
         self._steps.clear()
 
@@ -213,13 +261,9 @@ class Fields(MutableMapping[str, Any]):
         sizes |= {name: len(name.encode()) + len(data) for name, data in changes.sets.items()}
         return sum(sizes.values()) - sum(sizes[name] for name in changes.removed)
 
-    def values_now(self) -> dict[str, Any]:
-        """Return all that can be read, decoded."""
-        return dict(self.items())
-
     def _only_steps(self, name: str) -> bool:
         """Tell whether a value is what its steps made of the stored one, with no other change."""
-        plain = self._plain.get(name)
+        plain = self._before(name)
         before = _ABSENT if plain is None else self._codec.decode(plain)
         return self._encode(name, self._stepped(name, before)) == self._encode(
             name, self._values[name]
@@ -227,8 +271,8 @@ class Fields(MutableMapping[str, Any]):
 
     def _is_changed(self, name: str, value: Any) -> bool:
         if value is _ABSENT:
-            return name in self._plain
-        return self._encode(name, value) != self._plain.get(name)
+            return name in self.stored and name not in self._unreadable
+        return self._encode(name, value) != self._before(name)
 
     def _encode(self, name: str, value: Any) -> bytes:
         try:
@@ -236,6 +280,17 @@ class Fields(MutableMapping[str, Any]):
         except TypeError as error:
             msg = f"the session's field {name!r} cannot be stored: {error}"
             raise TypeError(msg) from error
+
+
+def _look(value: Any) -> bytes | None:
+    """Return what tells a value from any other, faster than its encoding; None for some values.
+
+    Exact in types as in values: what looks the same is encoded the same, by any serializer.
+    """
+    try:
+        return dumps(value, _NO_REFERENCES)
+    except ValueError:
+        return None
 
 
 def _check(name: object) -> None:

@@ -9,7 +9,12 @@ from __future__ import annotations
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from clustercache.exceptions import PartialError, SessionLimitError, SessionRevokedError
+from clustercache.exceptions import (
+    PartialError,
+    SessionGoneError,
+    SessionLimitError,
+    SessionRevokedError,
+)
 from clustercache.instrumentation import SessionDeleted, SessionRotated
 from clustercache.sessions.calls import Call
 from clustercache.sessions.codec import Undecodable
@@ -77,8 +82,14 @@ class Index:
         login, before = session.login_due, session.user
         assert login is not None  # noqa: S101 - who asks has looked
         selector = session.selector
+        self._sessions.check_size(session, session.changes())
         epoch, over = yield from self._reserve(login.user, selector)
-        acknowledged = yield from self._write(session, login)
+        try:
+            acknowledged = yield from self._write(session, login)
+        except SessionGoneError:
+            # It is not on its way: the next login may find that it is dead.
+            yield [Call("drop", self.key(login.user), (f"+{selector}",))]
+            raise
         [settled] = yield [Call("settle", self.key(login.user), (selector, epoch))]
         if isinstance(settled, Exception):
             # Nobody knows whether all were ended meanwhile, and nobody has the new token yet.
@@ -102,17 +113,18 @@ class Index:
         limit, refuse = self._settings.limit or 0, self._settings.when_full == "refuse"
         lifetime = milliseconds(self._settings.lifetime)
         dead: list[str] = []
-        members: list[str] = []
+        members: list[bytes] = []
         for last in (False, True):
             args = (selector, lifetime, limit, int(refuse or not last), PENDING, *dead)
             verdict, *rest = yield from self._ask(Call("reserve", self.key(user), args))
             if verdict == b"ok":
                 return rest[0], [one.decode() for one in rest[1]]
             # Who looks dead may have idled out: only who is alive counts.
-            members = [one.decode() for one in rest[0]]
+            members = rest[0]
             if not last:
-                dead = yield from self._dead(members)
-        msg = f"the user has {len(members)} sessions already: end one, or set when_full='evict'"
+                dead = yield from self._dead(_settled(members))
+        count = len([one for one in _selectors(members) if one != selector])
+        msg = f"the user has {count} sessions already: end one, or set when_full='evict'"
         raise SessionLimitError(msg)
 
     def _write(
@@ -145,6 +157,8 @@ class Index:
             self._sessions.tell(SessionDeleted(session=public_id(selector), reason=reason))
         if user is not None:
             yield from self._drop(user, [selector])
+            if not reply.reply:
+                yield from self._end_late([selector], reason)
         return int(reply.replicas)
 
     # Lists ------------------------------------------------------------------------------------
@@ -153,8 +167,10 @@ class Index:
         self, user: str, current: Session | None = None
     ) -> Generator[list[Call], list[Any], list[SessionInfo]]:
         """Return a user's sessions, the newest first; what is over is dropped from the index."""
-        members = yield from self._members(user)
-        alive, dead = yield from self._facts(members)
+        members = yield from self._ask(Call("members", self.key(user)))
+        alive, absent = yield from self._facts(_selectors(members))
+        # What was under way when it was listed may be stored, and settled, by now.
+        dead = set(absent).intersection(_settled(members))
         if dead:
             yield [Call("members", self.key(user), tuple(dead))]
         mine = None if current is None else current.selector
@@ -246,6 +262,8 @@ class Index:
                     self._sessions.tell(SessionDeleted(session=public_id(one), reason=reason))
             if user is not None:
                 yield from self._drop(user, [one for one in some if one not in missed])
+                absent = [one for one in some if one not in missed and not outcomes[one]]
+                count += yield from self._end_late(absent, reason)
         if failed:
             names = {public_id(one): error for one, error in failed.items()}
             nodes = sorted({getattr(one, "node", "") or "a node" for one in names.values()})
@@ -255,6 +273,21 @@ class Index:
             )
             raise PartialError(msg, names, command="UNLINK") from next(iter(failed.values()))
         return count
+
+    def _end_late(
+        self, selectors: Sequence[str], reason: str
+    ) -> Generator[list[Call], list[Any], int]:
+        """End what was not there, and may have been stored before its place was taken.
+
+        A login that comes later than that finds no place in the index, and ends itself.
+        """
+        if not selectors:
+            return 0
+        replies = yield [Call("unlink", self._sessions.key(one)) for one in selectors]
+        ended = [one for one, reply in zip(selectors, replies, strict=True) if reply == 1]
+        for one in ended:
+            self._sessions.tell(SessionDeleted(session=public_id(one), reason=reason))
+        return len(ended)
 
     # Parts ------------------------------------------------------------------------------------
 
@@ -274,9 +307,10 @@ class Index:
         for some in _rounds(selectors):
             replies = yield [Call("facts", self._sessions.key(one)) for one in some]
             for one, facts in zip(some, replies, strict=True):
-                if isinstance(facts, Exception):
+                other = str(facts).startswith("WRONGTYPE")  # something else is at this key
+                if isinstance(facts, Exception) and not other:
                     raise facts
-                if facts[FACTS.index("_c")] is None:
+                if other or facts[FACTS.index("_c")] is None:
                     dead.append(one)
                 else:
                     alive[one] = facts
@@ -305,6 +339,12 @@ class Index:
 
 def _selectors(members: Iterable[bytes]) -> list[str]:
     return [one.decode() for one in members if not one.startswith(b"+")]
+
+
+def _settled(members: Sequence[bytes]) -> list[str]:
+    """Return whose login is over: those that are not there now will not be there again."""
+    under_way = {one[1:] for one in members if one.startswith(b"+")}
+    return _selectors(one for one in members if one not in under_way)
 
 
 def _rounds(selectors: Sequence[str]) -> Iterable[Sequence[str]]:

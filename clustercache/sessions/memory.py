@@ -5,8 +5,8 @@ Each method is what the script, or the command, of its name does at a server.
 
 from __future__ import annotations
 
+import re
 import threading
-from fnmatch import fnmatchcase
 from time import time
 from typing import TYPE_CHECKING, Any
 
@@ -60,7 +60,8 @@ class Memory:
         """Yield the names of what is held, a lot at a time."""
         with self._lock:
             names = [key for key in self._held if self._find(key)]
-        yield [key for key in names if fnmatchcase(key, pattern)]
+        start = re.sub(r"\\(.)", r"\1", pattern.removesuffix("*"))
+        yield [key for key in names if key.startswith(start)]
 
     # Keys -------------------------------------------------------------------------------------
 
@@ -133,7 +134,7 @@ class Memory:
         has[b"_a"] = _bytes(now)
         left = min(int(has[b"_i"]), int(has[b"_x"]) - now)
         held.ends = now + left
-        return [b"ok", changed, left]
+        return [b"ok", changed, left, int(first)]
 
     def _replace_key(
         self, held: _Held, mode: str, fresh: bytes, *, first: bool, grace: int, age: int
@@ -181,7 +182,7 @@ class Memory:
         mine = selector.encode()
         others = [one for one in members if one[:1] != b"+" and one != mine]
         if limit and len(others) >= limit and refuse:
-            return [b"full", others]
+            return [b"full", members]
         held = self._made(key)
         held.scores |= {mine: now + lifetime, b"+" + mine: now + pending}
         held.ends = max(held.ends, now + lifetime + pending)
@@ -209,12 +210,19 @@ class Memory:
         for one in dead:
             if b"+" + one.encode() not in held.scores:
                 held.scores.pop(one.encode(), None)
+        if not held.scores:
+            del self._held[key]
         ordered = sorted(held.scores.items(), key=lambda pair: (pair[1], pair[0]))
         return [one for one, score in ordered if score <= LATEST]
 
     def _drop(self, key: str, *members: str) -> int:
         held = self._find(key)
-        return 0 if held is None else sum(held.scores.pop(one.encode(), 0) > 0 for one in members)
+        if held is None:
+            return 0
+        count = sum(held.scores.pop(one.encode(), 0) > 0 for one in members)
+        if not held.scores:
+            del self._held[key]
+        return count
 
 
 class Detached:

@@ -56,15 +56,23 @@ class Plans(Writing):
 
     # Load -------------------------------------------------------------------------------------
 
-    def load(self, cookie: str | None) -> Generator[list[Call], list[Any], Session | None]:
-        """Return the session that a cookie opens, or None."""
+    def load(
+        self, cookie: str | None, into: Session | None = None
+    ) -> Generator[list[Call], list[Any], Session | None]:
+        """Return the session that a cookie opens, or None.
+
+        Args:
+            cookie: A token, or what an older store gave.
+            into: An object that is to become the session; a new one by default.
+        """
         token = Token.parse(cookie)
         if token is None:
             return (yield from self._migrated(cookie)) if cookie else None
-        return (yield from self._opened(token))
+        return (yield from self._opened(token, into))
 
-    def _opened(self, token: Token) -> Generator[list[Call], list[Any], Session | None]:
-        name = public_id(token.selector)
+    def _opened(
+        self, token: Token, into: Session | None = None
+    ) -> Generator[list[Call], list[Any], Session | None]:
         [loaded] = yield [Call("load", self.key(token.selector))]
         if isinstance(loaded, Exception):
             raise loaded
@@ -78,11 +86,13 @@ class Plans(Writing):
                 msg = "the session cannot be read: only a replica answers, and it may lag behind"
                 raise SessionUnavailableError(msg)
             reason = "verifier" if record else "unreadable" if loaded.stored else "absent"
-            self._tell(SessionUnknown(session=name, reason=reason))
+            self._tell(SessionUnknown(session=public_id(token.selector), reason=reason))
             return None
         if loaded.stale:
-            self._tell(SessionStale(session=name))
-        return Session(
+            self._tell(SessionStale(session=public_id(token.selector)))
+        session = Session.__new__(Session) if into is None else into
+        Session.__init__(
+            session,
             self.codec,
             token,
             self._dropped,
@@ -92,6 +102,7 @@ class Plans(Writing):
             ttl=loaded.ttl,
             stale=loaded.stale,
         )
+        return session
 
     def _migrated(self, cookie: str) -> Generator[list[Call], list[Any], Session | None]:
         """Return a new session with what an older store has under a cookie of its own."""
@@ -116,6 +127,20 @@ class Plans(Writing):
                 self._dropped(session.public_id, str(name), "it cannot be written any more")
         session.old_key = key
         return session
+
+    def superseded(self, cookie: str | None) -> Generator[list[Call], list[Any], bool]:
+        """Tell whether a token was replaced a moment ago, by a request beside this one."""
+        token = Token.parse(cookie)
+        if token is None:
+            return False
+        [loaded] = yield [Call("load", self.key(token.selector))]
+        if isinstance(loaded, Exception):
+            raise loaded
+        record = Record.read(loaded.stored) if loaded.stored else None
+        now = self.now()
+        if record is None or now - record.made > self._grace:
+            return False
+        return record.standing(token.digest, now) is Standing.NOT_GOOD
 
     # Save -------------------------------------------------------------------------------------
 
@@ -161,8 +186,10 @@ class Plans(Writing):
         """Read a session again, and drop what was changed here."""
         if session.is_new:
             return False
-        found = yield from self._opened(session.token_held)
+        accessed = session.accessed
+        found = yield from self._opened(session.shown)
         if found is None:
             return False
         session.become(found)
+        session.accessed = accessed
         return True

@@ -19,6 +19,10 @@ FACTS: Final = ("_c", "_a", "_x", "_i", "_u", "_d")
 """What a list of sessions shows of each."""
 
 
+LATEST: Final = 253_402_300_799_999
+"""The last millisecond that a datetime can tell."""
+
+
 class Standing(Enum):
     """What a verifier is to a session."""
 
@@ -54,15 +58,18 @@ class Record(NamedTuple):
         get = stored.get
         try:
             until, user, proved = get(b"_kpx"), get(b"_u"), get(b"_at")
+            times = [int(stored[name]) for name in (b"_r", b"_c", b"_a", b"_x", b"_i")]
+            if not all(0 <= one <= LATEST for one in (*times, int(proved or 0))):
+                return None
             return cls(
                 key=stored[b"_k"],
                 previous=get(b"_kp"),
                 previous_until=None if until is None else int(until),
-                made=int(stored[b"_r"]),
-                created=int(stored[b"_c"]),
-                active=int(stored[b"_a"]),
-                deadline=int(stored[b"_x"]),
-                idle=int(stored[b"_i"]),
+                made=times[0],
+                created=times[1],
+                active=times[2],
+                deadline=times[3],
+                idle=times[4],
                 user=None if user is None else user.decode(),
                 proved=None if proved is None else int(proved),
                 device=get(b"_d", b""),

@@ -111,7 +111,7 @@ end
 redis.call('HSET', key, '_a', now)
 local left = math.min(tonumber(idle or '') or deadline - now, deadline - now)
 redis.call('PEXPIRE', key, left)
-return {'ok', changed, left}
+return {'ok', changed, left, first and 1 or 0}
 """
 )
 
@@ -141,12 +141,12 @@ for i = 6, #ARGV do
 end
 local over = {}
 if limit > 0 then
-  local members = {}
-  for _, one in ipairs(redis.call('ZRANGEBYSCORE', key, now, 3e15)) do
+  local all, members = redis.call('ZRANGEBYSCORE', key, now, 3e15), {}
+  for _, one in ipairs(all) do
     if string.sub(one, 1, 1) ~= '+' and one ~= selector then members[#members + 1] = one end
   end
   if #members >= limit then
-    if refuse == '1' then return {'full', members} end
+    if refuse == '1' then return {'full', all} end
     for i = 1, #members - limit + 1 do over[i] = members[i] end
   end
 end

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from math import isfinite
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from clustercache.sessions.fields import Fields, Step
@@ -10,7 +11,7 @@ from clustercache.sessions.record import Record, Standing
 from clustercache.sessions.token import Token, public_id
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from clustercache.sessions.codec import Codec
 
@@ -53,8 +54,8 @@ class Session(Fields):
     __slots__ = (
         "_dropping",
         "_idle",
+        "_usual_idle",
         "accessed",
-        "digest",
         "ending",
         "facts",
         "idle_changed",
@@ -63,6 +64,7 @@ class Session(Fields):
         "nonce",
         "old_key",
         "rotation_due",
+        "shown",
         "stale",
         "standing",
         "token_held",
@@ -98,20 +100,25 @@ class Session(Fields):
         self._dropping = dropped
         self.accessed = False
         self.ending: list[Ending] = []
+        self._usual_idle = idle
         self._begin(codec, token, record)
-        self._idle = idle if record is None else record.idle / 1000
         self.standing = standing
         self.ttl = ttl
         self.stale = stale
 
     def _begin(self, codec: Codec, token: Token, record: Record | None) -> None:
-        name, dropping = public_id(token.selector), self._dropping
+        selector, dropping = token.selector, self._dropping
         stored = {} if record is None else record.fields
-        super().__init__(codec, token.selector, stored, lambda f, why: dropping(name, f, why))
+        Fields.__init__(
+            self, codec, selector, stored, lambda f, why: dropping(public_id(selector), f, why)
+        )
         self.facts = record
         self.token_held = token
-        self.digest = token.digest
-        """Of the verifier that the next save shows."""
+        """The newest, and what a cookie may hold."""
+        self.shown = token
+        """What the next save shows: as long as the browser may have no other, this one."""
+        self._idle = self._usual_idle if record is None else record.idle / 1000
+        self.standing = Standing.CURRENT
         self.issued = False
         """Whether `token_held` is new to the browser."""
         self.nonce = b"" if record is None else record.nonce
@@ -158,7 +165,8 @@ class Session(Fields):
     @property
     def ended(self) -> bool:
         """Whether it was flushed, and nothing was set since."""
-        return bool(self.ending) and self.is_new and not self and self.login_due is None
+        empty = not any(True for _ in self._names())
+        return bool(self.ending) and self.is_new and empty and self.login_due is None
 
     @property
     def created(self) -> datetime | None:
@@ -188,12 +196,38 @@ class Session(Fields):
 
     @idle.setter
     def idle(self, seconds: float) -> None:
-        if not seconds > 0:
+        if not (isfinite(seconds) and seconds > 0):
             msg = f"idle must be seconds above 0, got {seconds!r}: flush() ends a session"
             raise ValueError(msg)
         if seconds != self._idle:
             self._idle = seconds
             self.idle_changed = True
+
+    # Looking at it ----------------------------------------------------------------------------
+
+    def __getitem__(self, name: str) -> Any:
+        self.accessed = True
+        return super().__getitem__(name)
+
+    def __setitem__(self, name: str, value: Any) -> None:
+        self.accessed = True
+        super().__setitem__(name, value)
+
+    def __delitem__(self, name: str) -> None:
+        self.accessed = True
+        super().__delitem__(name)
+
+    def __contains__(self, name: object) -> bool:
+        self.accessed = True
+        return super().__contains__(name)
+
+    def __iter__(self) -> Iterator[str]:
+        self.accessed = True
+        return super().__iter__()
+
+    def __len__(self) -> int:
+        self.accessed = True
+        return super().__len__()
 
     # What is wanted ---------------------------------------------------------------------------
 
@@ -212,6 +246,7 @@ class Session(Fields):
         if not (user and isinstance(user, str)):
             msg = f"a user's id is a text, got {user!r}"
             raise TypeError(msg)
+        user.encode()  # what is no UTF-8 is no id
         self.login_due = Login(user, device, address)
 
     def flush(self) -> None:

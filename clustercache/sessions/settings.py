@@ -33,10 +33,12 @@ class SessionSettings:
         max_bytes: Of one session, encoded. A larger one is refused before anything is sent.
         limit: Sessions that a user may have at a time; None for any number.
         when_full: What a login past the limit does: "refuse" it, or "evict" the oldest session.
-        stale_after: A primary that does not answer for so long is asked no more: a replica is.
-        deadline: For each load and each save, with all retries; None: the client's.
-        ack_replicas: Login, logout and rotation wait until so many replicas have them,
-        ack_timeout: but no longer than this.
+        stale_after: A primary that does not answer for so long, or for half the deadline, is asked
+            no more: a replica is.
+        deadline: For each round trip of a load, a save or a list, with all retries; None: the
+            client's.
+        ack_replicas: Login, logout and rotation wait until so many replicas have them; 0: for none.
+        ack_timeout: They wait no longer than this, and are done all the same.
         on_unavailable: Frameworks, when a session cannot be read: "raise" (503 unless the
             application handles it), "read_only" or "anonymous" (go on with an empty one that
             cannot be saved; the first of them only where nothing is read from it).
@@ -72,9 +74,7 @@ class SessionSettings:
         for name in ("renew_after", "deadline"):
             if getattr(self, name) is not None:
                 _positive(name, getattr(self, name))
-        if not self.prefix or "{" in self.prefix:
-            msg = f"prefix must be a text without a hash tag, got {self.prefix!r}"
-            raise ConfigurationError(msg)
+        _prefix(self.prefix)
         if self.renew_after is not None and self.renew_after <= self.grace:
             msg = "renew_after must be longer than grace: else tokens that are in use would end"
             raise ConfigurationError(msg)
@@ -95,6 +95,12 @@ def _positive(name: str, value: Any) -> None:
     number = isinstance(value, (int, float)) and not isinstance(value, bool)
     if not (number and isfinite(value) and value > 0):
         msg = f"{name} must be a number of seconds above 0, got {value!r}"
+        raise ConfigurationError(msg)
+
+
+def _prefix(value: Any) -> None:
+    if not (isinstance(value, str) and value) or "{" in value:
+        msg = f"prefix must be a text without a hash tag, got {value!r}"
         raise ConfigurationError(msg)
 
 

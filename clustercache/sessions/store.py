@@ -3,27 +3,32 @@
 from __future__ import annotations
 
 from itertools import islice
-from time import monotonic
+from time import monotonic, sleep
 from typing import TYPE_CHECKING, Any, Self
 
 from redis.exceptions import NoScriptError, RedisError
 
 from clustercache._core.read_from import ReadFrom
+from clustercache._core.slots import key_slot
+from clustercache._core.wire import pack_many
 from clustercache._sync.cluster import Cluster
+from clustercache._sync.pairs import read_pair
 from clustercache.exceptions import OutcomeUnknownError
-from clustercache.sessions.base import BaseStore, memory_at
+from clustercache.sessions.base import BaseStore, Ended, memory_at
 from clustercache.sessions.calls import Acknowledged, Call, Loaded
 from clustercache.sessions.memory import Memory
 from clustercache.sessions.scripts import SCRIPTS
-from clustercache.sessions.ways import LOT, RAW, RAW_AGAIN, Ways, left_until, unless_unknown
+from clustercache.sessions.ways import AGAIN, LOT, Ways, left_until, rest, unless_unknown
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
     from types import TracebackType
 
+    from clustercache.instrumentation import Event
     from clustercache.sessions.index import SessionInfo
     from clustercache.sessions.plans import Saved
     from clustercache.sessions.session import Session
+    from clustercache.sessions.settings import SessionSettings
 
 
 class SessionStore(BaseStore):
@@ -97,16 +102,20 @@ class SessionStore(BaseStore):
         self._run(self.plans.stored(session))
         return session
 
-    def load(self, token: str | None) -> Session | None:
+    def load(self, token: str | None, into: Session | None = None) -> Session | None:
         """Return the session that a token opens; None for one that is unknown, old or ended.
 
         Where the primary does not answer, a replica does: the session is `stale` then, and can be
         saved if the primary is back by that time.
 
+        Args:
+            token: What a cookie holds.
+            into: An object that is to become the session; a new one by default.
+
         Raises:
             SessionUnavailableError: Nobody can tell, now.
         """
-        session: Session | None = self._run(self.plans.load(token))
+        session: Session | None = self._run(self.plans.load(token, into))
         return session
 
     def save(self, session: Session) -> Saved:
@@ -142,6 +151,17 @@ class SessionStore(BaseStore):
         """Read a session again, and drop what was changed here; tell whether it is there."""
         there: bool = self._run(self.plans.reload(session))
         return there
+
+    def superseded(self, token: str | None) -> bool:
+        """Tell whether a token that `load` refused was replaced a moment ago.
+
+        Then the browser has a newer one by now, or soon, that no cookie may take the place of.
+
+        Raises:
+            SessionUnavailableError: Nobody can tell, now.
+        """
+        found: bool = self._run(self.plans.superseded(token))
+        return found
 
     # A user's sessions ------------------------------------------------------------------------
 
@@ -180,15 +200,17 @@ class SessionStore(BaseStore):
         """End all sessions of all users, and those of nobody; return how many.
 
         Raises:
-            PartialError: Some could not be reached.
+            PartialError: Some could not be reached; all others are ended.
         """
-        count = 0
+        ended = Ended()
         for keys in self._sent.keys(self._pattern("u")):
             for key in keys:
-                count += self._run(self.plans.index.revoke_all(self._user_at(key)))
+                with ended.counting():
+                    ended.count += self._run(self.plans.index.revoke_all(self._user_at(key)))
         for keys in self._sent.keys(self._pattern("s")):
-            count += self._run(self.plans.index.end_some(self._selectors(keys)))
-        return count
+            with ended.counting():
+                ended.count += self._run(self.plans.index.end_some(self._selectors(keys)))
+        return ended.result()
 
     def scan(self) -> Iterator[SessionInfo]:
         """Yield all sessions, in no order."""
@@ -234,6 +256,17 @@ class SessionStore(BaseStore):
 class ClusterWay(Ways):
     """Sends calls by a `Cluster`."""
 
+    def __init__(
+        self, client: Any, settings: SessionSettings, tell: Callable[[Event], None]
+    ) -> None:
+        """Ask nothing yet; see `Ways`."""
+        super().__init__(client, settings, tell)
+        config = client.config
+        longest = min(settings.stale_after, settings.deadline or config.deadline, config.deadline)
+        self._is_plain = not (config.hooks or config.recodes) and longest > config.patience
+        """Whether a load may go past all that is for special cases."""
+        self._as_dict = client._callbacks.get("HGETALL")  # noqa: SLF001 - ours too
+
     def ask(self, calls: Sequence[Call]) -> list[Any]:
         """Return the calls' outcomes, in order: replies, or errors where there are none."""
         if len(calls) > 1:
@@ -244,17 +277,25 @@ class ClusterWay(Ways):
                 return [self._load(call)]
             if call.op in SCRIPTS:
                 return [self._script(call)]
-            return [self._send(call)] if call.lasting else self._plain(calls)
+            if not call.lasting:
+                return self._plain(calls)
+            with self.client.deadline(self._seconds()):
+                return [self._send(call)]
         except RedisError as error:
             return [self._told(error, call)]
 
     def _load(self, call: Call) -> Loaded:
         key, client = call.key, self.client
-        end = monotonic() + self._seconds()
+        begin = monotonic()
+        turn = begin + self._for_primary()
+        loaded = self._at_once(key, turn)
+        if loaded is not None:
+            return loaded
+        end = begin + self._seconds()
         error: RedisError | None = None
         if not self._primary_is_doubted(key):
             try:
-                with client.deadline(min(self._seconds(), self._settings.stale_after)):
+                with client.deadline(left_until(turn, None)):
                     return self._from_primary(key)
             except RedisError as caught:
                 error = caught
@@ -262,14 +303,26 @@ class ClusterWay(Ways):
                     raise
         try:
             with client.deadline(left_until(end, None)), client.read_from(ReadFrom.PREFER_REPLICA):
-                return Loaded(client.execute_command("HGETALL", key, **RAW), None)
+                return Loaded(client.execute_command("HGETALL", key), None)
         except RedisError as caught:
             self._in_vain(key)
             raise caught from error
 
+    def _at_once(self, key: str, deadline: float) -> Loaded | None:
+        """Return what the primary tells where nothing is in the way; None for the long way."""
+        client = self.client
+        if not self._is_plain or client._limited() is not None:  # noqa: SLF001 - as below
+            return None
+        data = pack_many([("HGETALL", key), ("PTTL", key)])
+        replies = read_pair(client._map, key_slot(key), data, deadline)  # noqa: SLF001 - ours too
+        if replies is None:
+            return None
+        stored, ttl = replies
+        return Loaded(stored if self._as_dict is None else self._as_dict(stored), ttl)
+
     def _from_primary(self, key: str) -> Loaded:
         pipeline = self.client.pipeline()
-        pipeline.execute_command("HGETALL", key, **RAW)
+        pipeline.execute_command("HGETALL", key)
         pipeline.execute_command("PTTL", key)
         loaded: Loaded = self._loaded(*pipeline.execute(raise_on_error=False))
         return loaded
@@ -278,14 +331,19 @@ class ClusterWay(Ways):
         """Run a script; a save whose reply was lost is sent again, and told so."""
         end = monotonic() + self._seconds()
         unknown: OutcomeUnknownError | None = None
+        losses = 0
         while True:
+            left = left_until(end, unknown)
             try:
-                with self.client.deadline(left_until(end, unknown)):
+                if unknown is None and self._settings.deadline is None:
+                    return self._send(call)  # within the client's own deadline
+                with self.client.deadline(left):
                     return self._send(call)
             except OutcomeUnknownError as error:
                 if call.repeatable:
                     raise
-                unknown, call = error, call.again()
+                unknown, call, losses = error, call.again(), losses + 1
+                sleep(rest(losses, end))
             except RedisError as error:
                 raise unless_unknown(error, unknown) from error
 
@@ -293,9 +351,9 @@ class ClusterWay(Ways):
         by = self._durable(call) if call.lasting else None
         execute = (by or self.client).execute_command
         if call.op not in SCRIPTS:
-            reply = execute(*call.words, **RAW)
+            reply = execute(*call.words)
         else:
-            options = RAW_AGAIN if call.repeatable else RAW
+            options = AGAIN if call.repeatable else {}
             try:
                 reply = execute(*call.words, **options)
             except NoScriptError:
@@ -314,9 +372,10 @@ class ClusterWay(Ways):
     def _plain(self, calls: Sequence[Call]) -> list[Any]:
         pipeline = self._for(calls[0]).pipeline()
         for call in calls:
-            pipeline.execute_command(*call.words, **RAW)
+            pipeline.execute_command(*call.words)
         try:
-            outcomes = pipeline.execute(raise_on_error=False)
+            with self.client.deadline(self._seconds()):
+                outcomes = pipeline.execute(raise_on_error=False)
         except RedisError as error:
             outcomes = [error] * len(calls)
         return [

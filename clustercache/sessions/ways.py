@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 from redis import exceptions as redis_errors
 from redis.exceptions import AuthenticationError, ClusterDownError, RedisError, ResponseError
 
-from clustercache._commands import NEVER_DECODE, REPEATABLE
+from clustercache._commands import REPEATABLE
 from clustercache.exceptions import (
     ClosedError,
     ClusterCacheError,
@@ -35,8 +35,7 @@ _NOT_AWAY: Final = (AuthenticationError, ClosedError, OutcomeUnknownError, Untru
 LOT: Final = 1000
 """Keys that are looked at together."""
 
-RAW: Final = {NEVER_DECODE: True}
-RAW_AGAIN: Final = {NEVER_DECODE: True, REPEATABLE: True}
+AGAIN: Final = {REPEATABLE: True}
 NOTHING: Final = Loaded({}, -2)
 
 
@@ -86,6 +85,10 @@ class Ways:
         in_force: float = self.client._limits.in_force().deadline  # noqa: SLF001 - ours too
         own = self._settings.deadline
         return in_force if own is None else min(own, in_force)
+
+    def _for_primary(self) -> float:
+        """Return how long a load asks the primary; a replica has at least as long."""
+        return min(self._seconds() / 2, self._settings.stale_after)
 
     def _told(self, error: RedisError, call: Call) -> RedisError:
         """Return an error for what came, told as an event where the shard is away."""
@@ -158,6 +161,12 @@ def unless_unknown(error: RedisError, unknown: OutcomeUnknownError | None) -> Re
         return error
     unknown.__cause__ = error
     return unknown
+
+
+def rest(losses: int, end: float) -> float:
+    """Return the seconds to wait before what was lost so often is sent again: the first at once."""
+    wished = 0.0 if losses < 2 else min(0.01 * 2.0**losses, 0.25)
+    return max(min(wished, end - monotonic()), 0.0)
 
 
 def left_until(end: float, unknown: OutcomeUnknownError | None) -> float:

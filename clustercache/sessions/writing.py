@@ -73,6 +73,7 @@ class Writing:
         """Return a session that is not stored yet."""
         session = Session(self.codec, Token.issue(), self._dropped, idle=self.settings.idle)
         session.update(data or {})
+        session.accessed = False
         return session
 
     def _dropped(self, session: str, field: str, reason: str) -> None:
@@ -89,12 +90,13 @@ class Writing:
             lasting: Whether replicas are waited for.
         """
         changes = session.changes()
-        self._check_size(session, changes)
+        self.check_size(session, changes)
         sealed = session.seal(changes.sets)
         idle, lifetime = session.idle, self.settings.lifetime
         pairs = [word for name, value in facts.items() for word in (name, value)]
         pairs += [word for name, value in sealed.items() for word in (f":{name}", value)]
-        args = (session.digest, milliseconds(idle), milliseconds(lifetime), *pairs)
+        digest = session.shown.digest
+        args = (digest, milliseconds(idle), milliseconds(lifetime), *pairs)
         reply, replicas = yield from self._ask(
             Call("create", self.key(session.selector), args, lasting)
         )
@@ -103,7 +105,7 @@ class Writing:
             raise SessionGoneError(msg)
         now = self.now()
         session.facts = Record(
-            key=session.digest,
+            key=digest,
             previous=None,
             previous_until=None,
             made=now,
@@ -155,7 +157,7 @@ class Writing:
             facts: More fields, of the record.
             lifetime: Seconds to its new absolute deadline; None keeps that.
         """
-        self._check_size(session, changes)
+        self.check_size(session, changes)
         nonce = secrets.token_bytes(NONCE_BYTES) if changes or mode or facts else b""
         successor = session.token_held.successor() if mode else None
         while True:
@@ -168,14 +170,12 @@ class Writing:
             for name, stored in zip(changes.compared, reply[1:], strict=True):
                 session.rebase(name, stored)
             changes = session.changes()
-            self._check_size(session, changes)
+            self.check_size(session, changes)
         self._judge(session, reply)
         session.saved(changes, sealed)
         self._written(session, nonce, reply, lifetime)
-        if successor is not None and reply[1]:
-            session.token_held, session.issued = successor, True
-            session.digest, session.standing = successor.digest, Standing.CURRENT
-            session.rotation_due = False
+        if successor is not None:
+            self._renewed(session, mode, successor if reply[1] else None)
         if mode == "rotate" and not facts:
             self._tell(SessionRotated(session=session.public_id, reason="rotate"))
         elif mode == "renew" and reply[1]:
@@ -200,7 +200,7 @@ class Writing:
         for name, stored in changes.compared.items():
             compared += (f":{name}", int(stored is not None), stored or b"")
         return (
-            session.digest,
+            session.shown.digest,
             nonce,
             b"",
             session.nonce,
@@ -238,15 +238,37 @@ class Writing:
         now = self.now()
         facts = session.facts
         assert facts is not None  # noqa: S101 - it was stored before
+        until = facts.previous_until
+        if facts.is_to_be_confirmed(session.standing):
+            until = now + self._grace
         session.facts = facts._replace(
+            previous_until=until,
             active=now,
             idle=milliseconds(session.idle),
             deadline=facts.deadline if lifetime is None else now + milliseconds(lifetime),
         )
         session.nonce = nonce or session.nonce
         session.ttl = reply[2]
+        if session.standing is Standing.CURRENT and not (reply[3:] and reply[3]):
+            session.standing = Standing.IN_GRACE  # at best: another request has renewed the token
         session.idle_changed = session.touch_due = False
         session.stale = False
+
+    def _renewed(self, session: Session, mode: str, successor: Token | None) -> None:
+        """Take note of a new token; of None where another has renewed it meanwhile."""
+        facts = session.facts
+        assert facts is not None  # noqa: S101 - it was stored before
+        session.facts = facts._replace(made=self.now())
+        if successor is None:
+            return
+        session.token_held, session.issued = successor, True
+        if mode == "rotate":
+            session.facts = session.facts._replace(previous=None, previous_until=None)
+            session.shown, session.standing = successor, Standing.CURRENT
+            session.rotation_due = False
+        else:
+            # Showing the new one would confirm what no browser has seen yet.
+            session.standing = Standing.UNCONFIRMED
 
     def _renewal_is_due(self, session: Session) -> bool:
         if self._age is None or session.stale or session.facts is None:
@@ -267,7 +289,12 @@ class Writing:
             or facts.is_to_be_confirmed(session.standing)
         )
 
-    def _check_size(self, session: Session, changes: Changes) -> None:
+    def check_size(self, session: Session, changes: Changes) -> None:
+        """Refuse a session that would be too large.
+
+        Raises:
+            SessionTooLargeError: It would.
+        """
         size = session.size(changes)
         if changes.sets and size > self.settings.max_bytes:
             msg = (

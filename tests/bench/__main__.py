@@ -9,6 +9,7 @@ that is not installed is no failure.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import sys
 from datetime import UTC, datetime
@@ -17,8 +18,9 @@ from pathlib import Path
 
 from clustercache.localcluster import LocalCluster
 from tests.bench import report
-from tests.bench.contenders import CONTENDERS, FLOOR, of_kind
+from tests.bench.contenders import BASES, CONTENDERS, of_kind
 from tests.bench.rounds import ROOT, contending, measure, pinned, two_cpus
+from tests.bench.sites import CLUSTER, STANDALONE
 from tests.bench.works import WORKS
 
 PAGE = ROOT / "docs" / "benchmarks.md"
@@ -29,7 +31,8 @@ def parsed(argv):
     parser = argparse.ArgumentParser(
         prog="python -m tests.bench", description=__doc__.split("\n")[0]
     )
-    names = list(dict.fromkeys(thing.name for thing in (*WORKS, *CONTENDERS)))
+    parts = dict.fromkeys(work.part for work in WORKS)
+    names = list(dict.fromkeys([*parts, *(thing.name for thing in (*WORKS, *CONTENDERS))]))
     parser.add_argument("--rounds", type=int, default=7, help="turns of each contender (7)")
     parser.add_argument("--seconds", type=float, default=0.5, help="length of a turn (0.5)")
     parser.add_argument(
@@ -38,8 +41,8 @@ def parsed(argv):
         default=[],
         choices=names,
         metavar="NAME",
-        help=f"a work or a contender, several times if need be: {', '.join(names)}. "
-        "The floor always runs. Nothing but --out FILE writes the page then",
+        help=f"a part, a work or a contender, several times if need be: {', '.join(names)}. "
+        "The floor and signed cookies always run. Nothing but --out FILE writes the page then",
     )
     parser.add_argument("--out", type=Path, help="where the page goes (docs/benchmarks.md)")
     parser.add_argument("--json", type=Path, help="a file for every round's figures")
@@ -50,9 +53,9 @@ def parsed(argv):
 
 
 def chosen(things, only):
-    """Return those that are named; all of them if none is."""
-    named = [thing for thing in things if thing.name in only]
-    return [t for t in things if t in named or t.name == FLOOR] if named else things
+    """Return those that are named, or whose part is; all of them if none is."""
+    named = [thing for thing in things if {thing.name, getattr(thing, "part", "")} & {*only}]
+    return [t for t in things if t in named or t.name in BASES] if named else things
 
 
 def command_of(options):
@@ -66,14 +69,27 @@ def run(options):
     works, contenders = chosen(WORKS, options.only), chosen(CONTENDERS, options.only)
     cpus = two_cpus()
     results = []
-    with pinned(cpus and cpus[0]), LocalCluster() as cluster:
-        facts = report.environment(contenders, cluster.server, cpus)
-        address = cluster.nodes[0].address
+    kinds = {work.runs_on for work in works}
+    contenders = [contender for contender in contenders if contender.runs_on in kinds]
+    with pinned(cpus and cpus[0]), serving(contenders) as (server, addresses):
+        facts = report.environment(contenders, server, cpus)
         for runs_on, alike in groupby(works, lambda work: work.runs_on):
             mine = of_kind(runs_on, contenders)
-            with contending(mine, address, cpus and str(cpus[1])) as processes:
+            with contending(mine, addresses, cpus and str(cpus[1])) as processes:
                 results += [(work, turns(work, processes, options)) for work in alike]
     return results, facts
+
+
+@contextlib.contextmanager
+def serving(contenders):
+    """Yield the server program and an address for each kind of server, and for none."""
+    with contextlib.ExitStack() as stack:
+        cluster = stack.enter_context(LocalCluster())
+        addresses = dict.fromkeys((CLUSTER, None), cluster.nodes[0].address)
+        if any(contender.server == STANDALONE for contender in contenders):
+            alone = stack.enter_context(LocalCluster.standalone())
+            addresses[STANDALONE] = alone.nodes[0].address
+        yield cluster.server, addresses
 
 
 def turns(work, processes, options):

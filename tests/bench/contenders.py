@@ -1,7 +1,8 @@
 """Who is measured. A new contender is a `Contender` in `CONTENDERS`, and a function to connect it.
 
 Each is used as its own constructor makes it, and imported only in its own process. Those that run
-on a loop are listed in `acontenders`; what a name stands for there may be another client.
+on a loop are listed in `acontenders`, and sites with sessions in `sites`; what a name stands for
+there may be another client.
 """
 
 from __future__ import annotations
@@ -12,27 +13,36 @@ from typing import TYPE_CHECKING
 
 from tests.bench.acontenders import ON_LOOPS
 from tests.bench.floor import Floor
+from tests.bench.holdings import Holdings
 from tests.bench.loops import LOOPS, THREADS, LoopSession
+from tests.bench.sites import CLUSTER, COOKIE, ON_SITES
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from tests.bench.visits import Site
+
 
 @dataclass(frozen=True, slots=True)
 class Contender:
-    """One client.
+    """One client, or one site.
 
     Attributes:
         name: For the command line and the report.
         connect: Returns its session, given the (host, port) of one node.
         packages: The distributions whose versions matter.
-        runs_on: `loops.THREADS` or one of `loops.LOOPS`; a name stands once for each.
+        runs_on: `loops.THREADS`, one of `loops.LOOPS` or of `sites.FRAMEWORKS`; a name stands
+            once for each.
+        server: `sites.CLUSTER`, `sites.STANDALONE`, or None for what uses none.
+        referee: Returns what its checks are made with, given the same address.
     """
 
     name: str
-    connect: Callable[[tuple[str, int]], Session | FloorSession | LoopSession]
+    connect: Callable[[tuple[str, int]], Session | FloorSession | LoopSession | Site]
     packages: tuple[str, ...]
     runs_on: str = THREADS
+    server: str | None = CLUSTER
+    referee: Callable[[tuple[str, int]], Floor | Holdings] = Floor
 
 
 class Session:
@@ -130,6 +140,7 @@ def _valkey_glide(address):
 
 
 FLOOR = "floor"
+BASES = (FLOOR, COOKIE)  # what others are multiples of
 CONTENDERS = [
     Contender(FLOOR, FloorSession, ("hiredis",)),
     Contender("clustercache", _clustercache, ("clustercache", "hiredis", "redis")),
@@ -145,6 +156,11 @@ CONTENDERS = [
         )
         for loop in LOOPS
         for name, connect, packages in ON_LOOPS
+    ),
+    *(
+        Contender(name, connect, packages, framework, server, Holdings)
+        for framework, sites in ON_SITES.items()
+        for name, connect, packages, server in sites
     ),
 ]
 

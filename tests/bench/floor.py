@@ -14,7 +14,7 @@ import hiredis
 _READ_SIZE = 65536
 
 
-class _Link:
+class Link:
     """One socket and its reader."""
 
     __slots__ = ("reader", "recv", "send", "sock")
@@ -38,13 +38,16 @@ class _Link:
             raise reply
         return reply
 
+    def ask(self, *words):
+        self.send(hiredis.pack_command(words))
+        return self.read()
+
 
 def slot_ranges(address):
     """Return what a node answers to CLUSTER SLOTS."""
-    first = _Link(address)
+    first = Link(address)
     with first.sock:
-        first.send(hiredis.pack_command(("CLUSTER", "SLOTS")))
-        return first.read()
+        return first.ask("CLUSTER", "SLOTS")
 
 
 class Floor:
@@ -54,7 +57,7 @@ class Floor:
         self._links = {}
         self._table = [None] * 16384
         for start, end, (host, port, *_), *_ in slot_ranges(address):
-            link = self._links.get((host, port)) or _Link((host, port))
+            link = self._links.get((host, port)) or Link((host, port))
             self._links[host, port] = link
             self._table[start : end + 1] = [link] * (end + 1 - start)
 

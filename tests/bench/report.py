@@ -6,11 +6,11 @@ import importlib.metadata
 import os
 import platform
 from dataclasses import asdict
+from itertools import groupby
 from pathlib import Path
 
-from tests.bench.contenders import FLOOR
+from tests.bench.tables import OURS, table
 
-OURS = "clustercache"
 _INTRO = """\
 # Benchmarks
 
@@ -27,10 +27,26 @@ by round. CPU is the user and system time of the contender's process with all it
 servers' not included. Shown are medians over the rounds, with the lowest and the highest in
 brackets; a multiple is the ratio of two medians.
 """
-_HEAD = (
-    "| client | CPU, µs | floor = 1 | clustercache = 1 | wall, µs | floor = 1 |\n"
-    "|---|---|---|---|---|---|"
-)
+_PREFACES = {
+    "clients": "",
+    "sessions": """
+## Sessions
+
+One request through the framework's own test client, both of which are in the figures: a page that
+never touches its session, one that reads all of it, and one that changes a value. Browsers of
+twelve users take turns; each session holds a user, a token, a cart of five things and a counter.
+
+- `signed-cookie`: the framework's own sessions in the browser's cookie, without a server.
+- `clustercache`: on the cluster. `clustercache-standalone`: on one server that is in no cluster.
+- `flask-session`: Flask-Session on one server; unless it is told not to, it writes each session at
+  the end of each request. `flask-session-changes`: told so (`SESSION_REFRESH_EACH_REQUEST=False`).
+- `django-redis`, `django-rediscache`: Django's cache sessions on django-redis, and on Django's own
+  `RedisCache`, on one server.
+
+All other settings are the defaults. The cheapest peer is that of the least CPU among those that are
+neither a cookie nor clustercache. Requests per second are one process's, one after the other.
+""",
+}
 
 
 def versions(packages):
@@ -88,42 +104,13 @@ def page(results, facts, command, when):
         f"- load average: {facts['load']}",
         f"- {facts['system']}, {facts['python']}",
         f"- {', '.join(found)}",
-        "- 1,000 keys in all slots, 100-byte values, read and written as str and bytes",
+        "- clients: 1,000 keys in all slots, 100-byte values, read and written as str and bytes",
     ]
-    for work, rows in results:
-        parts += ["", f"## {work.title}", "", f"Per {work.unit}.", "", _HEAD]
-        parts += [_line(name, row, rows) for name, row in rows.items()]
+    for part, alike in groupby(results, lambda result: result[0].part):
+        parts += _PREFACES[part].splitlines()
+        for work, rows in alike:
+            parts += ["", f"## {work.title}", "", f"Per {work.unit}.", "", *table(work, rows)]
     return "\n".join(parts) + "\n"
-
-
-def _line(name, row, rows):
-    if row.problem or not row.cpu:
-        why = " ".join((row.problem or "not measured").split()).replace("|", "\\|")
-        return f"| {name} | {row.kind}: {why} | | | | |"
-    cells = [
-        _figure(row, "cpu"),
-        _multiple(row, rows.get(FLOOR), "cpu"),
-        _multiple(row, rows.get(OURS), "cpu"),
-        _figure(row, "wall"),
-        _multiple(row, rows.get(FLOOR), "wall"),
-    ]
-    return f"| {name} | {' | '.join(cells)} |"
-
-
-def _figure(row, clock):
-    times = getattr(row, clock)
-    low, middle, high = (_short(time) for time in (min(times), row.median(clock), max(times)))
-    return f"{middle} ({low}-{high})"
-
-
-def _short(time):
-    return f"{time:.2f}" if time < 10 else f"{time:.1f}"
-
-
-def _multiple(row, base, clock):
-    if base is None or base.problem or not base.cpu:
-        return "-"
-    return f"{row.median(clock) / base.median(clock):.2f}"
 
 
 def as_json(results, facts, command, when):

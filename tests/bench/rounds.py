@@ -120,12 +120,18 @@ def _round(process, work, calls, row):
 
 
 @contextlib.contextmanager
-def contending(contenders, address, cpu=None):
-    """Yield the processes of all contenders, and end them."""
+def contending(contenders, addresses, cpu=None):
+    """Yield the processes of all contenders, and end them.
+
+    Args:
+        contenders: Who they are.
+        addresses: The address for each kind of server, and for None.
+        cpu: Where to keep them.
+    """
     with contextlib.ExitStack() as stack:
         processes = []
         for contender in contenders:
-            processes.append(Process(contender, address, cpu))
+            processes.append(Process(contender, addresses[contender.server], cpu))
             stack.callback(processes[-1].close)
         yield processes
 

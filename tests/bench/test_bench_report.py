@@ -8,13 +8,14 @@ from datetime import UTC, datetime
 
 import pytest
 
-from tests.bench import checks, report
+from tests.bench import checks, report, worker
 from tests.bench.__main__ import chosen
 from tests.bench.contenders import CONTENDERS, FLOOR, Contender, Session, of_kind
 from tests.bench.data import KEYS, VALUES
 from tests.bench.floor import Floor
 from tests.bench.loops import LOOPS, THREADS
 from tests.bench.rounds import Row, measure
+from tests.bench.sites import COOKIE, FRAMEWORKS
 from tests.bench.worker import answer
 from tests.bench.works import WORKS
 
@@ -150,15 +151,16 @@ def test_the_floor_ends_when_its_server_does():
 
 
 def test_every_work_has_a_check_contenders_and_a_name_of_its_own():
-    assert {work.needs for work in WORKS} <= set(checks.CHECKS)
+    assert {work.needs for work in WORKS} <= set(worker.CHECKS)
     names = [work.name for work in WORKS]
     assert len({*names, *(contender.name for contender in CONTENDERS)}) == len(names) + len(
         {contender.name for contender in CONTENDERS}
     )
-    assert {work.runs_on for work in WORKS} == {THREADS, *LOOPS}
-    for runs_on in (THREADS, *LOOPS):
+    bases = {**dict.fromkeys((THREADS, *LOOPS), FLOOR), **dict.fromkeys(FRAMEWORKS, COOKIE)}
+    assert {work.runs_on for work in WORKS} == {*bases}
+    for runs_on, base in bases.items():
         kind = [contender.name for contender in of_kind(runs_on)]
-        assert kind[:2] == [FLOOR, report.OURS]
+        assert kind[:2] == [base, report.OURS]
         assert len(set(kind)) == len(kind)
     assert all(isinstance(contender, Contender) for contender in CONTENDERS)
 

@@ -12,15 +12,27 @@ import clustercache
 from tests.bench.__main__ import main
 from tests.bench.contenders import of_kind
 from tests.bench.loops import THREADS
+from tests.bench.sites import FRAMEWORKS
 from tests.bench.works import WORKS
 
-MODULES = {"redis-py": "redis", "valkey-py": "valkey", "coredis": "coredis"}
+MODULES = {
+    "redis-py": "redis",
+    "valkey-py": "valkey",
+    "coredis": "coredis",
+    "flask-session": "flask_session",
+    "flask-session-changes": "flask_session",
+    "django-redis": "django_redis",
+}
 
 
 def modules(contender):
     """What has to be importable for it."""
     if contender.runs_on == "uvloop":
         yield "uvloop"
+    if contender.runs_on in FRAMEWORKS:
+        yield contender.runs_on.lower()
+        if contender.name.startswith("clustercache"):
+            yield f"clustercache.{contender.runs_on.lower()}"
     if contender.name == "valkey-glide":
         yield "glide_sync" if contender.runs_on == THREADS else "glide"
     elif contender.name in MODULES:

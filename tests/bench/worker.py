@@ -2,6 +2,8 @@
 
     python -m tests.bench.worker CONTENDER RUNS_ON HOST PORT [CPU]
 
+HOST and PORT are those of one node of what it uses.
+
 Requests and answers are JSON: `{"do": "calibrate" | "round", "work": ..., ...}`, answered by
 `{"ok": ...}`, `{"failed": why}` or `{"wrong": why}`. The first line is the answer to connecting,
 which may also be `{"missing": why}`.
@@ -14,11 +16,12 @@ import json
 import os
 import sys
 
-from tests.bench.checks import CHECKS, WrongError, check_at_once
+from tests.bench import checks, visits
+from tests.bench.checks import WrongError, check_at_once
 from tests.bench.contenders import of_kind
-from tests.bench.floor import Floor
 from tests.bench.works import WORKS
 
+CHECKS = {**checks.CHECKS, **visits.CHECKS}
 _WARM = 32  # calls before each round: connections that idled while others ran are in use again
 
 
@@ -27,7 +30,7 @@ class Worker:
 
     def __init__(self, contender, address):
         self._session = contender.connect(address)
-        self._referee = Floor(address)
+        self._referee = contender.referee(address) if contender.server else None
         self._checked = set()
 
     def calibrate(self, work, seconds):
@@ -62,7 +65,8 @@ class Worker:
 
     def close(self):
         self._session.close()
-        self._referee.close()
+        if self._referee:
+            self._referee.close()
 
 
 def answer(action, *args):

@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING
 from tests.bench import threads
 from tests.bench.data import GROUP, LONG
 from tests.bench.loops import LOOPS, THREADS
+from tests.bench.sites import FRAMEWORKS
 from tests.bench.tasks import in_tasks
 from tests.bench.threads import in_main_thread, in_threads
+from tests.bench.visits import in_turn
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -24,12 +26,14 @@ class Work:
     Attributes:
         name: For the command line.
         title: For the report.
-        needs: The operation of a contender that does it, as `checks.CHECKS` names them.
+        needs: The operation of a contender that does it, as `worker.CHECKS` names them.
         run: Does it `calls` times: run(session, needs, calls) -> Timing.
         per_call: How many of the unit that is reported are in one call.
         unit: What is reported.
-        runs_on: `loops.THREADS` or one of `loops.LOOPS`: contenders of the same kind do it.
+        runs_on: `loops.THREADS`, one of `loops.LOOPS` or of `sites.FRAMEWORKS`: contenders of the
+            same kind do it.
         tasks: How many tasks of a loop call at once.
+        goal: What the CPU of ours may be at most, times that of a session in a signed cookie.
     """
 
     name: str
@@ -40,6 +44,12 @@ class Work:
     unit: str = "operation"
     runs_on: str = THREADS
     tasks: int = 1
+    goal: float | None = None
+
+    @property
+    def part(self):
+        """The part of the report that it belongs to: "clients" or "sessions"."""
+        return "sessions" if self.runs_on in FRAMEWORKS else "clients"
 
 
 def _awaited(loop, name, what, needs, tasks=1, **units):
@@ -64,6 +74,33 @@ def _on(loop):
         ),
         _awaited(loop, "aget-100", "GET", "get", tasks=100),
         _awaited(loop, "aset-100", "SET", "set", tasks=100),
+    ]
+
+
+_VISITS = {
+    "page": "a page that never touches its session",
+    "read": "a page that reads its session",
+    "write": "a page that changes its session",
+}
+_GOALS = {  # set in microseconds, on a machine where signed cookies took as many as stand below
+    "Flask": {"page": 255 / 247, "read": 350 / 258, "write": 430 / 372},
+    "Django": {"page": 96 / 93, "read": 200 / 121, "write": 280 / 168},
+}
+
+
+def _visits(framework):
+    """Return the works of a framework's sites."""
+    return [
+        Work(
+            f"{framework.lower()}-{page}",
+            f"{framework}: {what}",
+            page,
+            in_turn,
+            unit="request",
+            runs_on=framework,
+            goal=_GOALS[framework][page],
+        )
+        for page, what in _VISITS.items()
     ]
 
 
@@ -96,4 +133,5 @@ WORKS = [
         unit="command",
     ),
     *(work for loop in LOOPS for work in _on(loop)),
+    *(work for framework in FRAMEWORKS for work in _visits(framework)),
 ]

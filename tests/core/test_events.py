@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import logging
 import pickle
+from pathlib import Path
 
 import pytest
 
@@ -61,11 +62,42 @@ LINES = {
         'pubsub_gap reason="the connection was lost"',
         logging.WARNING,
     ),
+    "SessionCreated": ({"session": "5e55"}, "session_created session=5e55", logging.INFO),
+    "SessionRotated": (
+        {"session": "5e55", "reason": "login"},
+        "session_rotated session=5e55 reason=login",
+        logging.INFO,
+    ),
+    "SessionDeleted": (
+        {"session": "5e55", "reason": "logout"},
+        "session_deleted session=5e55 reason=logout",
+        logging.INFO,
+    ),
+    "SessionUnknown": ({"reason": "malformed"}, "session_unknown reason=malformed", logging.INFO),
+    "SessionRefused": ({"session": "5e55"}, "session_refused session=5e55", logging.INFO),
+    "SessionStale": ({"session": "5e55"}, "session_stale session=5e55", logging.WARNING),
+    "SessionUnavailable": (
+        {"error": "ShardUnavailableError"},
+        "session_unavailable error=ShardUnavailableError",
+        logging.WARNING,
+    ),
+    "SessionFieldDropped": (
+        {"session": "5e55", "field": "cart", "reason": "TaggedJSON cannot read it"},
+        'session_field_dropped session=5e55 field=cart reason="TaggedJSON cannot read it"',
+        logging.WARNING,
+    ),
 }
+BASES = {"Event", "SessionEvent"}
 
 
 def test_every_event_has_a_line_in_this_table():
-    assert {*LINES, "Event", "Hook"} == set(instrumentation.__all__)
+    assert {*LINES, *BASES, "Hook"} == set(instrumentation.__all__)
+
+
+def test_every_event_has_its_place_in_the_page():
+    page = Path(__file__).parents[2] / "docs" / "instrumentation.md"
+    rows = "".join(x for x in page.read_text().splitlines() if x.startswith("|"))
+    assert [name for name in LINES if f"`{name}`" not in rows] == []
 
 
 @pytest.mark.parametrize("name", LINES)

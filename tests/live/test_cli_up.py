@@ -12,6 +12,7 @@ import pytest
 
 from clustercache.cli.demo.story import Story
 from clustercache.cli.demo.summary import Summary
+from clustercache.cli.demo.verdict import Verdict
 from tests.clusters import is_alive
 from tests.live.cli_runs import family, lines_until, run, started
 
@@ -56,34 +57,42 @@ def test_the_demo_tells_its_story_and_no_operation_fails():
     with started("demo", PYTHONUNBUFFERED="1") as process:
         out = lines_until(process, "is back, as a replica")
         servers = family(process)
+        out += lines_until(process, "SIGKILL to")
+        shop = family(process) - servers
         rest, err = process.communicate(timeout=60)
         out += rest
     assert len(servers) == 7  # six servers, the one that was killed among them, and the supervisor
+    assert len(shop) == 4  # three web servers, and theirs
     assert (process.returncode, err) == (0, ""), out + err
-    assert time.monotonic() - began < 40
+    assert time.monotonic() - began < 45
     assert "\x1b" not in out
     for scene in ("Six servers start", "They become a cluster", "Keys spread", "A redirect"):
         assert scene in out
     events = ["SIGKILL to", "was promoted", "serve again", "started again", "is back, as a replica"]
     assert [out.find(event) for event in events] == sorted(out.find(event) for event in events)
     assert all(event in out for event in events)
-    figures = dict(line.rsplit("  ", 1) for line in summary_lines(out))
+    figures = table_after("What was measured", 9, out)
     assert figures["failed in the application"] == "0"
     assert int(figures["operations"].replace(",", "")) > 1000
     assert figures["promoted to first success"].endswith("s")
-    assert out.endswith("No operation failed.\n")
-    assert not any(map(is_alive, servers))
+    assert "No operation failed.\n" in out
+    shopped = table_after("What the users saw", 8, out)
+    assert int(shopped.pop("requests").replace(",", "")) > 600
+    assert shopped.pop("longest wait").endswith("s")
+    assert shopped.pop("longest wait without a session").endswith("s")
+    assert set(shopped.values()) == {"0"}
+    assert out.endswith("No user was logged out, no request failed.\n")
+    assert not any(map(is_alive, servers | shop))
 
 
-def summary_lines(out):
-    """The label and the figure of each line of the demo's last table, two spaces between them."""
-    rows = out.partition("What was measured")[2].splitlines()[1:10]
-    for row in rows:
-        label, figure = [part for part in row.strip().split("  ") if part.strip()][:2]
-        yield f"{label.strip()}  {figure.strip()}"
+def table_after(heading, count, out):
+    """The labels and the figures of one of the demo's tables."""
+    rows = out.partition(heading)[2].splitlines()[1 : count + 1]
+    cells = ([part.strip() for part in row.split("  ") if part.strip()] for row in rows)
+    return {label: figure for label, figure, *_ in cells}
 
 
-@pytest.mark.parametrize("after", ["", "They become a cluster", "SIGKILL to"])
+@pytest.mark.parametrize("after", ["", "They become a cluster", "SIGKILL to", "users logged in"])
 def test_an_interrupted_demo_ends_its_servers(after):
     with started("demo", PYTHONUNBUFFERED="1") as process:
         if after:
@@ -98,13 +107,38 @@ def test_an_interrupted_demo_ends_its_servers(after):
     assert not any(map(is_alive, servers))
 
 
+WELL = {field.name: 0 for field in dataclasses.fields(Summary)} | {"errors": (), "shop": None}
+SHOPPED = {field.name: 0 for field in dataclasses.fields(Verdict)} | {"errors": ()}
+
+
+def demo_of(monkeypatch, measured):
+    """What the demo prints, and exits with, when it measured this."""
+    monkeypatch.setattr(Story, "tell", lambda *_: Summary(**measured))
+    result = run("demo", "--json")
+    return result.exit_code, json.loads(result.stdout)
+
+
 @pytest.mark.parametrize(
     ("failed", "twice", "code"), [(0, 0, 0), (1, 0, 1), (0, 1, 1)], ids=["well", "failed", "twice"]
 )
 def test_the_demo_exits_with_1_when_an_operation_failed(monkeypatch, failed, twice, code):
-    names = {field.name: 0 for field in dataclasses.fields(Summary)}
-    measured = {**names, "failed": failed, "applied_twice": twice, "errors": ()}
-    monkeypatch.setattr(Story, "tell", lambda *_: Summary(**measured))
-    result = run("demo", "--json")
-    assert result.exit_code == code
-    assert json.loads(result.stdout) == {"ok": not code, **measured, "errors": []}
+    measured = {**WELL, "failed": failed, "applied_twice": twice}
+    told = demo_of(monkeypatch, measured)
+    assert told == (code, {"ok": not code, **measured, "errors": []})
+
+
+@pytest.mark.parametrize(
+    ("name", "code"),
+    [
+        *dict.fromkeys(["requests", "missing"], 0).items(),
+        *dict.fromkeys(["logged_out", "cookies_changed", "cookies_deleted"], 1).items(),
+        *dict.fromkeys(
+            ["failed_home", "failed_reads", "failed_writes", "lost", "twice"], 1
+        ).items(),
+    ],
+)
+def test_the_demo_exits_with_1_when_a_user_noticed_anything(monkeypatch, name, code):
+    shopped = {**SHOPPED, name: 1}
+    exit_code, told = demo_of(monkeypatch, {**WELL, "shop": Verdict(**shopped)})
+    assert (exit_code, told["ok"]) == (code, not code)
+    assert told["shop"] == {"ok": not code, **shopped, "errors": []}

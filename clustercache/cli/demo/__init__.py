@@ -29,8 +29,10 @@ from clustercache.cli.stopping import stoppable
 def demo(*, server: str | None, node_timeout: float, all_classes: bool, as_json: bool) -> None:
     """Build a cluster, kill a primary under load, and watch.
 
-    Six real servers on this machine, ended in any case. Exit code 0 only when no operation of the
-    load failed. By default the load is GET, SET and HSET, which the client may send again.
+    Six real servers on this machine, ended in any case. By default the load is GET, SET and HSET,
+    which the client may send again. Then a web shop of three processes opens, with its users'
+    sessions in the cluster, and another primary is killed. Exit code 0 only when no operation
+    failed, and no user of the shop noticed anything but a wait.
     """
     from clustercache.cli.demo.story import Story
 

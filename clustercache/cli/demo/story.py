@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from time import monotonic
 from typing import TYPE_CHECKING
 
 from clustercache import Cluster
 from clustercache._core.slots import key_slot
-from clustercache.admin.waiting import wait_until
 from clustercache.cli import output
 from clustercache.cli.create import plan_table
 from clustercache.cli.demo.load import ALL_CLASSES, REPEATABLE, ShardLoad, stop_all
+from clustercache.cli.demo.promotion import promotion
+from clustercache.cli.demo.shop_act import ShopAct, verdict_table
 from clustercache.cli.demo.summary import Summary, summarise, summary_table
 from clustercache.cli.demo.watch import Gauge, Moments, Watch
 from clustercache.cli.execute import hops_table
@@ -19,17 +21,17 @@ from clustercache.config import from_url
 from clustercache.localcluster import LocalCluster
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from rich.console import Console
 
     from clustercache.admin import Plan
-    from clustercache.localcluster import Node
+    from clustercache.cli.demo.verdict import Verdict
 
 _INDENT = 3
 _KEYS = 3000
 _THREADS = 3  # on each shard
 _BEFORE, _AFTER, _LAST = 3.0, 2.5, 1.0
-_LOOK = 0.002
-_PROMOTION_TIMEOUT = 25.0
 _CONFIG = {
     "cluster-enabled": "",
     "cluster-node-timeout": "ms of silence until a node is suspected",
@@ -67,7 +69,8 @@ class Story:
             took = monotonic() - begin
             summary = summarise(client, shards, shards[1], moments, server=name, seconds=took)
             self._end(summary)
-        return summary
+            shop = self._second_act(cluster, plan, begin)
+        return replace(summary, shop=shop, seconds=monotonic() - begin)
 
     def _heading(self, text: str, remark: str = "") -> None:
         self._scene += 1
@@ -118,7 +121,7 @@ class Story:
         remark = f"{_THREADS} threads on each shard: {commands}"
         self._heading("A primary is killed under load", remark)
         gauges = [
-            Gauge(load, str(shard.primary.address))
+            Gauge(load, str(load.slots), str(shard.primary.address))
             for load, shard in zip(shards, plan.shards, strict=True)
         ]
         watch = Watch(self._screen, gauges, _INDENT)
@@ -133,49 +136,48 @@ class Story:
     def _end(self, summary: Summary) -> None:
         self._heading("What was measured", f"in {summary.seconds:.0f} s")
         self._screen.print(summary_table(summary, _INDENT))
+        said = f"{summary.failed or 'No'} operation{'s' * (summary.failed > 1)} failed."
+        self._say(said, summary.errors, ok=summary.ok)
+
+    def _second_act(self, cluster: LocalCluster, plan: Plan, begin: float) -> Verdict:
+        victim = cluster.node_for(plan.shards[2].slots.start)
+        verdict = ShopAct(self._screen, self._heading, _INDENT).play(cluster, victim)
+        self._heading("What the users saw", f"after {monotonic() - begin:.0f} s in all")
+        self._screen.print(verdict_table(verdict, _INDENT))
+        logged_out, failed = verdict.logged_out or "No", verdict.failed or "no"
+        said = f"{logged_out} user was logged out, {failed} request failed."
+        if verdict.logged_out > 1 or verdict.failed > 1:
+            said = f"Users logged out: {verdict.logged_out}; requests failed: {verdict.failed}."
+        self._say(said, verdict.errors, ok=verdict.ok)
+        return verdict
+
+    def _say(self, verdict: str, errors: Sequence[str], *, ok: bool) -> None:
         margin = " " * _INDENT
-        for error in summary.errors:
+        for error in errors:
             self._screen.print(margin + error, style="red", soft_wrap=True)
-        verdict = f"{summary.failed or 'No'} operation{'s' * (summary.failed > 1)} failed."
-        self._screen.print(f"\n{margin}{verdict}", style="green" if summary.ok else "red")
+        self._screen.print(f"\n{margin}{verdict}", style="green" if ok else "red")
 
 
 def _play(cluster: LocalCluster, watch: Watch, sick: Gauge) -> Moments:
     """Kill the primary of a shard, wait for the promotion, and bring the dead server back."""
     moments = Moments()
-    victim = next(node for node in cluster.nodes if str(node.address) == sick.primary)
+    victim = next(node for node in cluster.nodes if str(node.address) == sick.where)
     (heir,) = cluster.replicas_of(victim)
     watch.zero = monotonic() + _BEFORE
     watch.run_for(_BEFORE)
     watch.zero = sick.down_since = moments.killed = monotonic()
     cluster.kill(victim)
     sick.state = "down"
-    watch.tell(
-        f"SIGKILL to {victim.address}, the primary of slots {sick.load.slots}", moments.killed
-    )
-    moments.promoted = watch.until(lambda: _promotion(heir))
-    sick.primary = str(heir.address)
-    watch.tell(f"{sick.primary} was promoted", moments.promoted)
+    watch.tell(f"SIGKILL to {victim.address}, the primary of slots {sick.name}", moments.killed)
+    moments.promoted = watch.until(lambda: promotion(heir))
+    sick.where = str(heir.address)
+    watch.tell(f"{sick.where} was promoted", moments.promoted)
     sick.state = "promoted"
     watch.run_for(_AFTER)
     moments.restarted = monotonic()
     watch.tell(f"{victim.address} is started again")
     watch.until(lambda: cluster.restart(victim))
     moments.rejoined = monotonic()
-    watch.tell(f"{victim.address} is back, as a {victim.role} of {sick.primary}")
+    watch.tell(f"{victim.address} is back, as a {victim.role} of {sick.where}")
     watch.run_for(_LAST)
     return moments
-
-
-def _promotion(heir: Node) -> float:
-    """Wait until a replica says that it is a primary, and return when it did.
-
-    Looks more often than `LocalCluster.wait_failover`, for the client needs only milliseconds.
-    """
-
-    def reason() -> str | None:
-        is_primary = heir.call("ROLE", timeout=1.0)[0] == "master"
-        return None if is_primary else f"{heir.address} is still a replica"
-
-    wait_until(reason, _PROMOTION_TIMEOUT, f"promotion of {heir.address}", interval=_LOOK)
-    return monotonic()

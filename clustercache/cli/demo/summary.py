@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from clustercache import Cluster
     from clustercache.cli.demo.load import ShardLoad
+    from clustercache.cli.demo.verdict import Verdict
     from clustercache.cli.demo.watch import Moments
 
 
@@ -40,6 +41,7 @@ class Summary:
         rejoined: From the restart of the dead server until all agreed on it as a replica.
         redirects: Redirects that the client followed.
         seconds: The whole demo.
+        shop: What the users of the second act saw.
     """
 
     operations: int
@@ -61,15 +63,18 @@ class Summary:
     server: str
     seconds: float
     errors: tuple[str, ...] = ()
+    shop: Verdict | None = None
 
     @property
     def ok(self) -> bool:
-        """Whether no operation failed, and none was applied twice."""
-        return not self.failed and not self.applied_twice
+        """Whether no operation failed, none was applied twice, and no user noticed anything."""
+        shop = self.shop is None or self.shop.ok
+        return shop and not self.failed and not self.applied_twice
 
     def to_dict(self) -> dict[str, Any]:
         """Return what JSON can hold."""
-        return {"ok": self.ok, **asdict(self)}
+        shop = None if self.shop is None else self.shop.to_dict()
+        return {"ok": self.ok, **asdict(self), "shop": shop}
 
 
 def summarise(
@@ -109,7 +114,7 @@ def summarise(
     )
 
 
-def _read_back(client: Cluster, shards: Sequence[ShardLoad]) -> dict[str, int]:
+def _read_back(client: Cluster, shards: Sequence[ShardLoad]) -> dict[str, Any]:
     counted = twice = acknowledged = missing = 0
     for worker in (worker for shard in shards for worker in shard.workers):
         for kind, key in (("COUNT", worker.seen), ("NEVER", worker.log)):

@@ -1,4 +1,4 @@
-"""How the shards under load look."""
+"""How what is under load looks."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from rich.console import Group
     from rich.text import Text
 
-    from clustercache.cli.demo.watch import Gauge, Watch
+    from clustercache.cli.demo.watch import Watch
 
 _LEVELS = "▁▂▃▄▅▆▇"  # no full block: rows would touch
 CHART = 14
@@ -21,35 +21,28 @@ CHART_NEEDS = 98
 
 
 def live_view(watch: Watch, now: float, *, chart: bool) -> Group:
-    """Return a table of all shards, and below it what happened."""
+    """Return a table of all gauges, and below it what happened."""
     from rich.console import Group
 
     top = max((rate for gauge in watch.gauges for rate in gauge.chart), default=0.0)
-    numbers = ("reads/s", "writes/s", "errors", "again in")
-    headings = ("slots", "primary", "state", *numbers, *([f"last {CHART} s"] if chart else []))
+    name, where, remark = watch.headings
+    numbers = ("reads/s", "writes/s", "errors", remark)
+    headings = (name, where, "state", *numbers, *([f"last {CHART} s"] if chart else []))
     table = output.table(*headings, right=numbers, indent=watch.indent)
     table.columns[2].min_width = len("promoted")
     for gauge in watch.gauges:
         reads, writes = gauge.rates()
         table.add_row(
-            " " * watch.indent + str(gauge.load.slots),
-            gauge.primary,
+            " " * watch.indent + gauge.name,
+            gauge.where,
             output.styled(gauge.state),
             f"{reads:,.0f}",
             f"{writes:,.0f}",
             output.coloured(str(gauge.errors), "red" if gauge.errors else ""),
-            _again(gauge, now),
+            gauge.remark(now),
             *([output.coloured(_chart(gauge.chart, top), "cyan")] if chart else []),
         )
     return Group(table, "", *(event_line(event, watch.indent) for event in watch.events))
-
-
-def _again(gauge: Gauge, now: float) -> Text:
-    if gauge.down_since is None:
-        return output.coloured("-", "dim")
-    if gauge.again_after is None:
-        return output.coloured(f"{now - gauge.down_since:.1f} s ...", "red")
-    return output.coloured(f"{gauge.again_after:.2f} s", "bold")
 
 
 def _chart(rates: Iterable[float], top: float) -> str:
@@ -64,10 +57,10 @@ def event_line(event: tuple[float, str], indent: int) -> Text:
 
 
 def plain_line(watch: Watch, now: float) -> Text:
-    """Return the state, the reads and the writes per second of all shards as one line."""
+    """Return the state, the reads and the writes per second of all gauges as one line."""
     parts = []
     for gauge in watch.gauges:
         reads, writes = gauge.rates()
-        parts.append(f"{gauge.load.slots!s:11} {gauge.state:8} {f'{reads:.0f}/{writes:.0f}':9}")
+        parts.append(f"{gauge.name:11} {gauge.state:8} {f'{reads:.0f}/{writes:.0f}':9}")
     line = f"{' ' * watch.indent}{now - watch.zero:+6.2f} s  {'  '.join(parts)}"
     return output.coloured(line.rstrip(), "")

@@ -1,4 +1,4 @@
-"""What happens on each shard, second by second: a live table, or a line a second."""
+"""What happens on each shard or server, second by second: a live table, or a line a second."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ from collections import deque
 from contextlib import contextmanager
 from dataclasses import dataclass
 from time import monotonic
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
+from clustercache.cli import output
 from clustercache.cli.demo.view import CHART, CHART_NEEDS, event_line, live_view, plain_line
 
 if TYPE_CHECKING:
@@ -16,8 +17,7 @@ if TYPE_CHECKING:
 
     from rich.console import Console
     from rich.live import Live
-
-    from clustercache.cli.demo.load import ShardLoad
+    from rich.text import Text
 
 _TICK = 0.125
 _WINDOW = 8  # ticks that a rate is taken over
@@ -34,12 +34,32 @@ class Moments:
     rejoined: float = 0.0
 
 
-class Gauge:
-    """One shard's rates, state and past."""
+class Counted(Protocol):
+    """What a gauge looks at."""
 
-    def __init__(self, load: ShardLoad, primary: str) -> None:
+    @property
+    def counts(self) -> tuple[int, int, int]:
+        """Reads and writes that succeeded, and errors."""
+        ...
+
+    def outage(self, since: float) -> tuple[float, float] | None:
+        """Return from when to when nothing succeeded after `since`; None if not, or not over."""
+        ...
+
+
+class Gauge:
+    """The rates, state and past of one shard, or of one web server.
+
+    Args:
+        load: What is counted.
+        name: What it is called.
+        where: The address that serves it just now.
+    """
+
+    def __init__(self, load: Counted, name: str, where: str) -> None:
         self.load = load
-        self.primary = primary
+        self.name = name
+        self.where = where
         self.state = "ok"
         self.down_since: float | None = None
         self.again_after: float | None = None
@@ -65,6 +85,14 @@ class Gauge:
         self.again_after = outage[1] - self.down_since
         return outage[1]
 
+    def remark(self, now: float) -> Text:
+        """Return how soon it served again."""
+        if self.down_since is None:
+            return output.coloured("-", "dim")
+        if self.again_after is None:
+            return output.coloured(f"{now - self.down_since:.1f} s ...", "red")
+        return output.coloured(f"{self.again_after:.2f} s", "bold")
+
     def rates(self, ticks: int = _WINDOW) -> tuple[float, float]:
         """Return reads and writes per second."""
         last, first = self._samples[-1], self._samples[max(-len(self._samples), -ticks - 1)]
@@ -80,10 +108,24 @@ class Gauge:
 
 
 class Watch:
-    """Shows the gauges while something else goes on."""
+    """Shows the gauges while something else goes on.
 
-    def __init__(self, screen: Console, gauges: Sequence[Gauge], indent: int) -> None:
+    Args:
+        screen: Where.
+        gauges: What is shown.
+        indent: Spaces before each line.
+        headings: Of the gauges' names, addresses and remarks.
+    """
+
+    def __init__(
+        self,
+        screen: Console,
+        gauges: Sequence[Gauge],
+        indent: int,
+        headings: tuple[str, str, str] = ("slots", "primary", "again in"),
+    ) -> None:
         self.gauges = gauges
+        self.headings = headings
         self.events: list[tuple[float, str]] = []
         self.zero = monotonic()
         self.indent = indent
@@ -139,7 +181,7 @@ class Watch:
             gauge.sample(now)
             again = gauge.recovered()
             if again is not None:
-                self.tell(f"slots {gauge.load.slots} serve again", again)
+                self.tell(f"slots {gauge.name} serve again", again)
         if self._live is not None:
             self._live.update(live_view(self, now, chart=self._chart), refresh=True)
         elif now >= self._next_line:
