@@ -19,6 +19,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from clustercache._core import decisions
+from clustercache._core.commands import Safety
 from clustercache._core.decisions import Attempt, Call, Decision, Event, Verb
 
 if TYPE_CHECKING:
@@ -129,21 +130,28 @@ class Batch:
         return Step(max(again, default=0.0), tuple(made))
 
     def _give_way(self) -> None:
-        """Fail what a later command on the same key has overtaken."""
+        """Fail what a later command on the same key has overtaken; reads overtake no reads."""
         executed: set[bytes] = set()
+        written: set[bytes] = set()
         lost_behind: set[bytes] = set()
         for unit in reversed(self.units):
+            reads = unit.call.safety is Safety.READ
             if unit.done:
                 if unit.may_be_executed:
                     executed.update(unit.keys)
+                    written.update(() if reads else unit.keys)
                 continue
             lost = any(attempt.event.trouble in decisions.OUTSTANDING for attempt in unit.history)
-            overtaken = executed if lost else executed | lost_behind
+            before = written if reads else executed
+            overtaken = before if lost else before | lost_behind
             if not overtaken.isdisjoint(unit.keys):
                 unit.done = True
                 unit.verdict = Verb.RAISE_UNKNOWN if lost else Verb.RAISE_OVERTAKEN
-            if lost:
-                (executed if unit.done else lost_behind).update(unit.keys)
+            if lost and unit.done:
+                executed.update(unit.keys)
+                written.update(() if reads else unit.keys)
+            elif lost and not reads:
+                lost_behind.update(unit.keys)  # a read that was lost is asked again, behind it
 
     def replace(self, unit: Unit, others: Sequence[Unit]) -> None:
         """Put units in the place of one that is asked key by key."""

@@ -248,7 +248,8 @@ def opened(session: ClosedSession) -> RequestSession:
             session.raised = failure
             raise failure.with_traceback(None)
         kind = UnreadableSession
-    Session.become(session, session._found or store.new())  # noqa: SLF001
+    found = session._found  # noqa: SLF001
+    Session.become(session, store.new() if found is None else found)
     session.__class__ = kind
     session.accessed = True
     session.stale = session.stale or (failure is not None and mode == "read_only")

@@ -6,7 +6,7 @@
     CLUSTERCACHE_URL = "redis://10.0.0.1:7000?addr=10.0.0.2:7000"
     CLUSTERCACHE_SESSIONS = {"lifetime": 86400, "limit": 5}              # optional
 
-See docs/django.md.
+See docs/sessions.md.
 """
 
 from __future__ import annotations

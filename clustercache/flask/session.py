@@ -114,7 +114,7 @@ class FlaskSession(Session, SessionMixin):
             self.__class__ = _Unreadable
             found = None
         if found is not self:
-            self.become(found or self._store.new())
+            self.become(self._store.new() if found is None else found)
         self.is_open = self.accessed = True
 
     @property

@@ -225,6 +225,10 @@ class Session(Fields):
         self.accessed = True
         return super().__iter__()
 
+    def __bool__(self) -> bool:
+        """Tell whether it has any field, or is stored: `load(token) or new()` loses no session."""
+        return len(self) > 0 or not self.is_new
+
     def __len__(self) -> int:
         self.accessed = True
         return super().__len__()

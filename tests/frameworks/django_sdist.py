@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import os
-import shutil
 import subprocess
 import sys
 import tarfile
 import tempfile
+from contextlib import suppress
 from pathlib import Path
 
 import django
@@ -25,11 +25,11 @@ def folder_of_tests():
     cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     kept = Path(cache) / "clustercache-tests" / f"django-{version}"
     if not (kept / "sessions_tests" / "tests.py").exists():
-        with tempfile.TemporaryDirectory() as folder:
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=kept.parent) as folder:
             _extract(_download(version, folder), folder)
-            kept.parent.mkdir(parents=True, exist_ok=True)
-            shutil.rmtree(kept, ignore_errors=True)
-            shutil.move(Path(folder) / "tests", kept)
+            with suppress(OSError):  # another process of the tests was first
+                (Path(folder) / "tests").rename(kept)
     return kept
 
 

@@ -59,9 +59,10 @@ def test_a_trouble_that_passes_is_not_seen(owner, store, name, trouble):
 
 def test_a_slot_that_moved_is_followed(fake, owner, store):
     (other,) = [node for node in fake.primaries if node is not owner]
+    key = store.plans.key(TOKEN.partition(".")[0])
     for name in ("HGETALL", "PTTL"):
-        owner.off(name)  # it answers as a node of a cluster again: MOVED
-    fake.move(store.plans.key(TOKEN.partition(".")[0]), other)
+        owner.on(name, error(f"MOVED {store.client.keyslot(key)} {other.address}"))
+    fake.move(key, other)
     before = asked(other)
     assert store.load(TOKEN) is None
     assert asked(other) == before + 1
