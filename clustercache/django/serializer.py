@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from clustercache.sessions.serializers import TaggedJSON
+from clustercache._values.serializers import TaggedJSON
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

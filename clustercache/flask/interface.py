@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any, Final
 from flask.sessions import NullSession, SessionInterface
 from markupsafe import Markup
 
+from clustercache._values.serializers import TaggedJSON
 from clustercache.exceptions import OutcomeUnknownError, SessionGoneError, SessionUnavailableError
 from clustercache.flask.answers import answer_instead
 from clustercache.flask.session import FlaskSession
 from clustercache.sessions.record import Standing
-from clustercache.sessions.serializers import TaggedJSON
 from clustercache.sessions.settings import SessionSettings
 from clustercache.sessions.store import SessionStore
 

@@ -10,12 +10,12 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from clustercache._values.serializers import Msgspec, TaggedJSON
     from clustercache.sessions.aio import AsyncSessionStore
     from clustercache.sessions.index import SessionInfo
     from clustercache.sessions.keyring import KeyRing
     from clustercache.sessions.migration import DjangoSessionReader, FlaskSessionReader
     from clustercache.sessions.plans import Saved
-    from clustercache.sessions.serializers import Msgspec, TaggedJSON
     from clustercache.sessions.session import Session
     from clustercache.sessions.settings import SessionSettings
     from clustercache.sessions.store import SessionStore
@@ -35,17 +35,17 @@ __all__ = [
 ]
 
 _HOMES = {
-    "AsyncSessionStore": "aio",
-    "DjangoSessionReader": "migration",
-    "FlaskSessionReader": "migration",
-    "KeyRing": "keyring",
-    "Msgspec": "serializers",
-    "Saved": "plans",
-    "Session": "session",
-    "SessionInfo": "index",
-    "SessionSettings": "settings",
-    "SessionStore": "store",
-    "TaggedJSON": "serializers",
+    "AsyncSessionStore": "sessions.aio",
+    "DjangoSessionReader": "sessions.migration",
+    "FlaskSessionReader": "sessions.migration",
+    "KeyRing": "sessions.keyring",
+    "Msgspec": "_values.serializers",
+    "Saved": "sessions.plans",
+    "Session": "sessions.session",
+    "SessionInfo": "sessions.index",
+    "SessionSettings": "sessions.settings",
+    "SessionStore": "sessions.store",
+    "TaggedJSON": "_values.serializers",
 }
 
 
@@ -54,6 +54,6 @@ def __getattr__(name: str) -> Any:
     if name not in _HOMES:
         msg = f"module {__name__!r} has no attribute {name!r}"
         raise AttributeError(msg)
-    value = getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+    value = getattr(import_module(f"clustercache.{_HOMES[name]}"), name)
     globals()[name] = value
     return value

@@ -9,11 +9,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from clustercache.sessions.undecodable import Undecodable
+from clustercache._values.undecodable import Undecodable
 
 if TYPE_CHECKING:
+    from clustercache._values.serializers import Serializer
     from clustercache.sessions.keyring import KeyRing
-    from clustercache.sessions.serializers import Serializer
 
 __all__ = ["Codec", "Undecodable"]
 

@@ -16,9 +16,9 @@ from __future__ import annotations
 import secrets
 from typing import TYPE_CHECKING, Final
 
+from clustercache._values.json_text import to_bytes
+from clustercache._values.undecodable import Undecodable
 from clustercache.exceptions import ConfigurationError
-from clustercache.sessions.json_text import to_bytes
-from clustercache.sessions.undecodable import Undecodable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

@@ -11,10 +11,10 @@ import re
 import zlib
 from typing import TYPE_CHECKING, Any, Final, Literal, Protocol
 
+from clustercache._values.json_text import MAX_DEPTH, too_deep
+from clustercache._values.undecodable import Undecodable
 from clustercache.exceptions import ConfigurationError
-from clustercache.sessions.json_text import MAX_DEPTH, too_deep
 from clustercache.sessions.pickled import Pickles
-from clustercache.sessions.undecodable import Undecodable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable

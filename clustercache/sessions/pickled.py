@@ -16,8 +16,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final
 from zoneinfo import ZoneInfo
 
+from clustercache._values.undecodable import Undecodable
 from clustercache.exceptions import ConfigurationError
-from clustercache.sessions.undecodable import Undecodable
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping

@@ -6,14 +6,14 @@ from dataclasses import dataclass, field, fields
 from math import isfinite
 from typing import TYPE_CHECKING, Any, Literal
 
+from clustercache._values.serializers import TaggedJSON
 from clustercache.exceptions import ConfigurationError
-from clustercache.sessions.serializers import TaggedJSON
 
 if TYPE_CHECKING:
+    from clustercache._values.serializers import Serializer
     from clustercache.instrumentation import Hook
     from clustercache.sessions.keyring import KeyRing
     from clustercache.sessions.migration import SessionReader
-    from clustercache.sessions.serializers import Serializer
 
 OnUnavailable = Literal["raise", "read_only", "anonymous"]
 WhenFull = Literal["refuse", "evict"]

@@ -8,10 +8,10 @@ from itertools import combinations
 
 import pytest
 
+from clustercache._values.serializers import TaggedJSON
 from clustercache.exceptions import ConfigurationError
 from clustercache.sessions.codec import Codec, Undecodable
 from clustercache.sessions.keyring import KeyRing
-from clustercache.sessions.serializers import TaggedJSON
 
 OLD, NEW = secrets.token_bytes(32), secrets.token_bytes(32)
 

@@ -9,11 +9,11 @@ import zlib
 import msgspec
 import pytest
 
+from clustercache._values.serializers import Msgspec, TaggedJSON
 from clustercache.sessions.codec import Codec, Undecodable
 from clustercache.sessions.keyring import KeyRing
 from clustercache.sessions.migration import DjangoSessionReader, FlaskSessionReader
 from clustercache.sessions.pickled import COMMON_CLASSES
-from clustercache.sessions.serializers import Msgspec, TaggedJSON
 from tests.sessions.older_stores import PLAIN, RICH
 
 RING = KeyRing({"k1": bytes(32), "k2": bytes(32)})

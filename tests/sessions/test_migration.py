@@ -11,11 +11,11 @@ from pathlib import Path
 import pytest
 
 from clustercache import Cluster
+from clustercache._values.serializers import TaggedJSON
 from clustercache.exceptions import ConfigurationError
 from clustercache.localcluster import LocalCluster
 from clustercache.sessions.migration import DjangoSessionReader, FlaskSessionReader
 from clustercache.sessions.pickled import COMMON_CLASSES
-from clustercache.sessions.serializers import TaggedJSON
 from tests.sessions.older_stores import KEY, PLAIN, RICH
 
 WRITER = Path(__file__).with_name("older_stores.py")

@@ -8,9 +8,9 @@ import zlib
 
 import pytest
 
+from clustercache._values.undecodable import Undecodable
 from clustercache.sessions.migration import DjangoSessionReader, FlaskSessionReader
 from clustercache.sessions.pickled import COMMON_CLASSES, Pickles
-from clustercache.sessions.undecodable import Undecodable
 from tests.sessions.older_stores import RICH
 
 common = DjangoSessionReader(allow=COMMON_CLASSES)

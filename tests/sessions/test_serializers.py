@@ -18,9 +18,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from markupsafe import Markup
 
+from clustercache._values.serializers import Msgspec, TaggedJSON
 from clustercache.exceptions import ConfigurationError
 from clustercache.sessions.codec import Codec, Undecodable
-from clustercache.sessions.serializers import Msgspec, TaggedJSON
 
 tagged = TaggedJSON()
 PARIS = ZoneInfo("Europe/Paris")
@@ -193,7 +193,7 @@ def test_decimals_are_written_alike_whatever_the_context():
 
 def test_a_set_is_written_alike_in_every_process():
     code = (
-        "from clustercache.sessions.serializers import TaggedJSON;"
+        "from clustercache._values.serializers import TaggedJSON;"
         "import sys; sys.stdout.buffer.write(TaggedJSON().dumps({'a','b','c',1,(2,),None}))"
     )
     outputs = {
@@ -260,7 +260,7 @@ def test_an_ordered_dict_keeps_its_order():
     "value", [object(), [1, {"a": object}], {object(): 1}, {"k": 1j}, enum.Enum("Plain", "A").A]
 )
 def test_any_other_type_is_refused_by_name_with_what_to_do(value):
-    with pytest.raises(TypeError, match=r"a session cannot hold a \S+\.\S+; .*register\("):
+    with pytest.raises(TypeError, match=r"cannot write a \S+\.\S+; .*register\("):
         tagged.dumps(value)
 
 

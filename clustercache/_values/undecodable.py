@@ -3,5 +3,5 @@
 from __future__ import annotations
 
 
-class Undecodable(ValueError):  # noqa: N818 - a verdict on data; the session drops it and goes on
+class Undecodable(ValueError):  # noqa: N818 - a verdict on data; its reader goes on without
     """Say that stored bytes cannot be read. The message tells why, and nothing of the bytes."""

@@ -1,7 +1,7 @@
-"""How a session's values become bytes and come back: tagged JSON, msgspec, or one's own.
+"""How values become bytes and come back: tagged JSON, msgspec, or one's own.
 
-The same value has to give the same bytes in every process, for what changed is found by comparing
-encodings. No serializer here runs code that data names: there is no pickle.
+The same value has to give the same bytes in every process, for what changed in a session is found
+by comparing encodings. No serializer here runs code that data names: there is no pickle.
 """
 
 from __future__ import annotations
@@ -10,10 +10,10 @@ import json
 from types import NoneType
 from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
 
+from clustercache._values.json_text import MAX_DEPTH, to_bytes, to_text, too_deep
+from clustercache._values.tags import MARK, READERS, SCALARS, integer, real
+from clustercache._values.undecodable import Undecodable
 from clustercache.exceptions import ConfigurationError
-from clustercache.sessions.json_text import MAX_DEPTH, to_bytes, to_text, too_deep
-from clustercache.sessions.tags import MARK, READERS, SCALARS, integer, real
-from clustercache.sessions.undecodable import Undecodable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -142,8 +142,8 @@ class TaggedJSON:
             if base in self._writers:
                 return self._writers[base]
         raise TypeError(
-            f"a session cannot hold a {kind.__module__}.{kind.__qualname__}; store what it is made"
-            " of, or register(tag, type, to, back) it at the serializer"
+            f"TaggedJSON cannot write a {kind.__module__}.{kind.__qualname__}; store what it is"
+            " made of, or register(tag, type, to, back) it at the serializer"
         )
 
     def _list(self, values: Iterable[Any]) -> list[Any]:

@@ -1,4 +1,4 @@
-"""JSON text as these sessions write and read it: compact, exact, and of bounded depth.
+"""JSON text as values are written and read: compact, exact, and of bounded depth.
 
 Text is UTF-8 that lets lone surrogates pass: escaped, a pair of them would be read as one
 character. The depth is looked at before the parser is, for a parser recurses on the C stack.

@@ -1,0 +1,1 @@
+"""Values as bytes, for sessions and caches alike."""
