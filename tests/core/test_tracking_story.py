@@ -117,6 +117,32 @@ class NearCache(RuleBasedStateMachine):
         while self.answered:
             self._keep(self.answered.pop())
 
+    @rule(key=KEYS, event=st.sampled_from(["write", "flush", "move", "clear"]), early=st.booleans())
+    def race(self, key, event, early):
+        """Let something happen between a read's answer and its being kept, or before both."""
+        node = self.world.owner[key]
+        self._drain(node)
+        self.read(key, node)
+        self._serve(node)
+        if early:
+            self._drain(node)
+        {
+            "write": lambda: self.world.put(key, next(self.world.values)),
+            "flush": lambda: self.world.flush(node),
+            "move": lambda: self.world.move(key),
+            "clear": self.clear,
+        }[event]()
+        self.heartbeat(node)
+        self._drain(node)
+        while self.answered:
+            self._keep(self.answered.pop())
+
+    @rule()
+    def clear(self):
+        self.state.void_all()
+        for key in World.KEYS:
+            self.least[key] = self.world.written(key)
+
     @rule(key=KEYS)
     def begin_a_write(self, key):
         self.state.void([key])
@@ -155,7 +181,7 @@ class NearCache(RuleBasedStateMachine):
         if self.world.wires[node].up:
             self.world.cut(node, arrived)
 
-    @rule(ticks=st.integers(1, SILENCE))
+    @rule(ticks=st.integers(1, 3 * SILENCE))
     def time_passes(self, ticks):
         self.world.now += ticks
 
@@ -172,7 +198,7 @@ class NearCache(RuleBasedStateMachine):
             return
         since = self.world.now - SILENCE
         assert self.world.was_true(key, entry.value, since), "older than the bound"
-        assert self.world.true_from(key, entry.value, self.least[key]), "older than an own write"
+        assert self.world.true_from(key, entry.value, self.least[key]), "an own write undone"
 
     def teardown(self):
         """After quiescence everything that is served is true."""
@@ -187,15 +213,18 @@ class NearCache(RuleBasedStateMachine):
             self.state.release(self.answered.pop()[0])
         assert not self.state._inflight
 
+    def _serve(self, node):
+        while self.world.wires[node].requests:
+            self.world.serve(node)
+
     def _drain(self, node):
         while True:
             wire = self.world.wires[node]
-            while wire.requests:
-                self.world.serve(node)
+            self._serve(node)
             if not wire.messages:
                 return
             self.hear(node)
 
 
-NearCache.TestCase.settings = settings(max_examples=150, stateful_step_count=60)
+NearCache.TestCase.settings = settings(max_examples=200, stateful_step_count=50)
 test_no_hit_is_older_than_the_bound = NearCache.TestCase
