@@ -128,14 +128,17 @@ class Link(Generic[TalkT]):
             self._outbox.clear()
             self._connection.send(whole, monotonic() + self._config.patience)
 
-    def read(self) -> list[Any]:
+    def read(self, *, ready: bool = False) -> list[Any]:
         """Return what has come.
+
+        Args:
+            ready: Whether it is known that something has.
 
         Raises:
             NoReply, Silent: The connection is lost.
         """
         connection = self._connection
-        if connection is None or not connection.readable(0):
+        if connection is None or not (ready or connection.readable(0)):
             return []
         connection.receive(ready=True)
         self._pulse.heard(monotonic())

@@ -95,14 +95,19 @@ class Attendant:
         self._modify(descriptor, select.EPOLLIN)
 
     def _modify(self, descriptor: int, events: int) -> None:
-        if self._poll is not None:
-            with suppress(OSError, ValueError):  # it may be of an earlier epoll, or closed
+        try:
+            if self._poll is not None:
                 self._poll.modify(descriptor, events)
+        except (OSError, ValueError):
+            pass  # it is of an earlier epoll, or closed
 
     # The thread -------------------------------------------------------------------------------
 
     def _start(self) -> None:
         if self._stopping or (self._thread is not None and self._thread.is_alive()):
+            return
+        if not hasattr(select, "epoll"):
+            _log.warning("attendant_not_started reason=no_epoll")  # patched away, by gevent say
             return
         if self._poll is None:
             self._poll = select.epoll()
@@ -123,11 +128,7 @@ class Attendant:
         due = 0.0
         while not self._ends():
             events = poll.poll(min(max(due - monotonic(), _SHORTEST), _LONGEST))
-            try:
-                due = self._serve({descriptor for descriptor, _ in events}, bell)
-            except Exception:  # noqa: BLE001 - others depend on it
-                _log.exception("attendant_failed")
-                due = monotonic() + _FAILED
+            due = self._serve({descriptor for descriptor, _ in events}, bell)
 
     def _ends(self) -> bool:
         with self._lock:
@@ -144,9 +145,8 @@ class Attendant:
         if ready:
             for listener in [one for tracker in trackers for one in tracker.listeners]:
                 if listener.descriptor in ready:
-                    listener.ready()
-        now = monotonic()
-        return min((tracker.turn(now) for tracker in trackers), default=now)
+                    _read(listener)
+        return min([_turn(tracker, monotonic()) for tracker in trackers], default=0.0)
 
     # Forks ------------------------------------------------------------------------------------
 
@@ -176,6 +176,21 @@ class Attendant:
         self._begin()
         for tracker in trackers:
             tracker.after_fork()
+
+
+def _read(listener: Listener) -> None:
+    try:
+        listener.ready()
+    except Exception:  # noqa: BLE001 - the other connections depend on this thread, too
+        _log.exception("attendant_failed")
+
+
+def _turn(tracker: Attended, now: float) -> float:
+    try:
+        return tracker.turn(now)
+    except Exception:  # noqa: BLE001 - as above
+        _log.exception("attendant_failed")
+        return now + _FAILED
 
 
 ATTENDANT = Attendant()

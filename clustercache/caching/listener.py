@@ -44,6 +44,8 @@ _DIALLING = 0.005
 """Seconds until a connection that is being made is looked at again."""
 _PAUSES = (0.05, 0.5)
 """The first and the longest pause between attempts to connect, in seconds."""
+_PASSING = frozenset({"LOADING", "MASTERDOWN", "CLUSTERDOWN", "BUSY", "TRYAGAIN"})
+"""Refusals that end by themselves."""
 _REFUSED = 10.0
 """Seconds until a node that cannot be tracked is asked again."""
 
@@ -156,18 +158,18 @@ class Listener:
 
     def _read_until(self, share: Share, deadline: float) -> None:
         while not share.done:
-            left = deadline - monotonic()
-            if left <= 0 or self._link is None or not self._link.wait(left):
+            left, link = deadline - monotonic(), self._link
+            if left <= 0 or link is None or not link.wait(left):
                 return  # the attendant will know whether the node is well
-            self._pump()
+            self._pump(ready=True)
 
-    def _pump(self) -> None:
+    def _pump(self, *, ready: bool = False) -> None:
         """Take what has come; for who has the right to read."""
         link = self._link
         if link is None:
             return
         try:
-            for reply in link.read():
+            for reply in link.read(ready=ready):
                 self._take(reply)
                 if self._link is not link:
                     return
@@ -179,6 +181,9 @@ class Listener:
 
     def _take(self, reply: Any) -> None:
         if type(reply) is not Push:
+            if not self._expected:
+                msg = "a reply to nothing that was asked"
+                raise NoReply(msg)
             self._expected.popleft().take(reply)
         elif reply[0] == b"invalidate":
             self._near.tell(partial(_invalidate, source=self.source, keys=reply[1]))
@@ -236,7 +241,9 @@ class Listener:
             return self._retry
         if self._watched is None:
             return now + _DIALLING
-        return max(self._beat_at, now + _DIALLING)
+        beat = self._beat
+        due = self._beat_at if beat is None else beat.sent + self._near.max_silence
+        return max(due, now + _DIALLING)
 
     def _keep_up(self, now: float) -> None:
         try:
@@ -247,7 +254,7 @@ class Listener:
                 self._dial(link)
             if link is not None and self._is_overdue(now):
                 self._lose("no answer in time to a PING, or to the handshake")
-        except _LOSSES as error:
+        except Exception as error:  # noqa: BLE001 - a provider of credentials may raise anything
             self._lose(str(error))
         self._beat_if_due(now)
 
@@ -268,7 +275,7 @@ class Listener:
         link, beat = self._link, self._beat
         if link is not None and not link.session.settled:
             return now - link.born > self._way[1].socket_connect_timeout
-        return beat is not None and now - beat.sent >= self._near.max_silence
+        return beat is not None and self._near.is_overdue(beat.sent, now)
 
     def _beat_if_due(self, now: float) -> None:
         with self._writing:
@@ -298,6 +305,9 @@ class Listener:
             self._near.tell(partial(_beaten, source=self.source, health=outcome))
 
     def _give_up(self, why: Unwilling) -> None:
+        if why.error.code in _PASSING:
+            self._lose(why.error.text)
+            return
         if not self._warned:
             self._warned = True
             _log.warning("not_tracked node=%s command=%s reason=%s", self._way[0], *why)

@@ -219,6 +219,10 @@ class NearCache:
         with self._lock:
             event(self._coherence)
 
+    def is_overdue(self, sent: float, now: float) -> bool:
+        """Tell whether a PING has been unanswered for too long (both in monotonic seconds)."""
+        return self._coherence.overdue(sent, now)
+
     def after_fork(self) -> None:
         """Start anew in a child, which hears of nothing."""
         self._begin()

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from clustercache._core.tracking import Coherence, Token
     from clustercache.caching.near import NearCache
 
-_CACHING = ("CLIENT", "CACHING", "YES")
+_CACHING = wire.pack_many([("CLIENT", "CACHING", "YES")])
 
 
 class Reading:
@@ -98,9 +98,7 @@ class Share:
     @property
     def data(self) -> bytes:
         """What is sent."""
-        return wire.pack_many(
-            [word for one in self.readings for word in (_CACHING, ("GET", one.key))]
-        )
+        return b"".join([_CACHING + wire.pack_many([("GET", one.key)]) for one in self.readings])
 
     @property
     def count(self) -> int:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+import threading
 from contextlib import suppress
 from functools import partial
 from time import monotonic
@@ -67,6 +68,7 @@ class Tracker:
         self._listeners: dict[Address, Listener] = {}
         self._seen: Topology | None = None
         self._attended = False
+        self._turning = threading.RLock()
 
     # For caches -------------------------------------------------------------------------------
 
@@ -79,6 +81,13 @@ class Tracker:
         """
         readings, shares = self._claim(keys)
         until = min(deadline, monotonic() + self._patience)
+        if len(shares) == 1:
+            (listener, share), leading = shares[0], shares[0][0].lead()
+            try:
+                listener.send(share)
+            finally:
+                listener.finish(share, until, leading=leading)
+            return readings
         # Nobody waits for another reader while he is one: two that do would wait for each other.
         led = [listener.lead() for listener, _ in shares]
         pairs = sorted(zip(led, shares, strict=True), key=lambda pair: not pair[0])
@@ -140,11 +149,12 @@ class Tracker:
 
     def close(self) -> None:
         """Close all connections; nothing is kept any more, and reads say nothing."""
-        self._closed = True
+        with self._turning:
+            self._closed = True
+            self._drop(list(self._listeners))
         if self._attended:
             self._attended = False
             ATTENDANT.leave(self)
-        self._drop(list(self._listeners))
         self._near.clear()
 
     def __enter__(self) -> Self:
@@ -169,6 +179,10 @@ class Tracker:
 
     def turn(self, now: float) -> float:
         """Do what is due; return when to look again, in monotonic seconds."""
+        with self._turning:
+            return self._turn(now)
+
+    def _turn(self, now: float) -> float:
         topology = None if self._outlook.closed or self._closed else self._follow()
         wanted = {shard.primary.address for shard in topology.shards} if topology else set()
         self._drop([address for address in self._listeners if address not in wanted])

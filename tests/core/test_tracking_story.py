@@ -28,6 +28,9 @@ class NearCache(RuleBasedStateMachine):
         self.least = dict.fromkeys(World.KEYS, 1)
         for node in World.NODES:
             self.connect(node)
+            self._drain(node)
+        for key in World.KEYS:
+            self.world.put(key, next(self.world.values))
 
     # The client's side ------------------------------------------------------------------------
 
@@ -112,6 +115,7 @@ class NearCache(RuleBasedStateMachine):
     def read_and_keep(self, key):
         """Do in one step what otherwise takes four that have to meet."""
         node = self.world.owner[key]
+        self._drain(node)
         self.read(key, node)
         self._drain(node)
         while self.answered:
@@ -174,7 +178,15 @@ class NearCache(RuleBasedStateMachine):
 
     @rule(key=KEYS, lost=st.booleans())
     def slot_moves(self, key, lost):
+        self.read_and_keep(key)
         self.world.move(key, lost=lost)
+
+    @rule(key=KEYS)
+    def slot_moves_there_and_back(self, key):
+        """Nobody is told, and CLUSTER SLOTS says the same as before."""
+        self.read_and_keep(key)
+        self.world.move(key, lost=True)
+        self.world.move(key, lost=True)
 
     @rule(node=NODES, arrived=st.integers(0, 3))
     def connection_breaks(self, node, arrived):
@@ -200,8 +212,9 @@ class NearCache(RuleBasedStateMachine):
         assert self.world.was_true(key, entry.value, since), "older than the bound"
         assert self.world.true_from(key, entry.value, self.least[key]), "an own write undone"
 
-    def teardown(self):
-        """After quiescence everything that is served is true."""
+    @rule()
+    def come_to_rest(self):
+        """Everything arrives: what is served then is true."""
         for _ in range(3):
             for node in World.NODES:
                 self._drain(node)
@@ -209,6 +222,9 @@ class NearCache(RuleBasedStateMachine):
         for key in World.KEYS:
             entry = self.state.hit(key, self.world.now)
             assert entry is None or entry.value == self.world.data[key][-1][1]
+
+    def teardown(self):
+        self.come_to_rest()
         while self.answered:
             self.state.release(self.answered.pop()[0])
         assert not self.state._inflight
@@ -226,5 +242,5 @@ class NearCache(RuleBasedStateMachine):
             self.hear(node)
 
 
-NearCache.TestCase.settings = settings(max_examples=200, stateful_step_count=50)
+NearCache.TestCase.settings = settings(max_examples=300, stateful_step_count=50)
 test_no_hit_is_older_than_the_bound = NearCache.TestCase

@@ -67,7 +67,7 @@ class World:
     """Nodes, and whose keys were what when. Each key has a slot of its own."""
 
     NODES = ("a", "b")
-    KEYS = (b"k0", b"k1", b"k2")
+    KEYS = (b"k0", b"k1")
 
     def __init__(self):
         self.now = 0
