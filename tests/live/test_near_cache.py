@@ -379,6 +379,32 @@ def test_an_absence_ends_when_its_slot_moves(lc, here, other, keys):
             node.call("CLUSTER", "SETSLOT", slot, "NODE", source.node_id)
 
 
+def seize(slot, taker, keeper):
+    """Let a node take a slot, which its owner hears by gossip: it drops its keys, 6.2 silently."""
+    taker.call("CLUSTER", "SETSLOT", slot, "IMPORTING", keeper.node_id)
+    taker.call("CLUSTER", "SETSLOT", slot, "NODE", taker.node_id)
+
+    def known():
+        return not keeper.call("CLUSTER", "COUNTKEYSINSLOT", slot)
+
+    await_true(known, what="the slot's owner has not heard of it")
+
+
+def test_a_slot_that_was_lost_with_its_keys_is_not_served(lc, here, other, keys):
+    source, target = lc.primaries[:2]
+    slot, key = key_slot(keys[0]), keys[0]
+    other.set(key, "v")
+    here.warm(key)
+    try:
+        seize(slot, target, source)
+        here.await_gone(key, here.near.max_silence)
+        await_true(lambda: here.get(key) is None, what="the new owner is not read")
+    finally:
+        target.call("DEL", key)
+        seize(slot, source, target)
+        lc.wait_ready()
+
+
 def test_one_server_alone_has_a_near_cache():
     with LocalCluster.standalone() as lc, nearby(lc.url) as here:
         here.client.set("k", "v")
