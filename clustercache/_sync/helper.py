@@ -233,10 +233,10 @@ def _before_fork() -> None:
     for helper in list(_helpers):
         thread = helper.stop()
         if thread is not None:
-            _await_end(thread)
+            await_end(thread)
 
 
-def _await_end(thread: threading.Thread) -> None:
+def await_end(thread: threading.Thread) -> None:
     """Wait until the kernel counts a joined thread no more, for Python warns by its count."""
     task = Path(f"/proc/self/task/{thread.native_id}")
     limit = monotonic() + _END_TIME

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from time import monotonic
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
 from clustercache._core.wire import INCOMPLETE
 from clustercache._handshake import handshake_steps
@@ -13,10 +13,25 @@ from clustercache._sync.dial import Dial
 
 if TYPE_CHECKING:
     import ssl
+    from collections.abc import Sequence
 
     from clustercache._core.address import Address
     from clustercache._core.session import Session
     from clustercache.config import ClusterConfig
+
+
+class Talk(Protocol):
+    """What is said on a link: it begins with the handshake."""
+
+    @property
+    def settled(self) -> bool:
+        """Whether the whole handshake is answered."""
+
+    def shake_hands(self, steps: Sequence[tuple[tuple[Any, ...], bool]]) -> bytes:
+        """Return the wire data of a handshake of (command, must it succeed) pairs."""
+
+
+TalkT = TypeVar("TalkT", bound=Talk)
 
 
 class PushConnection(Connection):
@@ -29,13 +44,13 @@ class PushConnection(Connection):
         return self._reader.gets()
 
 
-class Link:
+class Link(Generic[TalkT]):
     """One node's connection: dialled, written to and read without waiting.
 
     What is written before the connection is made goes out when it is, the handshake first.
 
     Attributes:
-        session: What is subscribed on it.
+        session: What is said on it.
         born: When it was begun, in monotonic seconds.
     """
 
@@ -56,7 +71,7 @@ class Link:
         target: Address,
         config: ClusterConfig,
         tls: ssl.SSLContext | None,
-        session: Session,
+        session: TalkT,
     ) -> None:
         """Begin to connect.
 
@@ -64,7 +79,7 @@ class Link:
             target: Where to.
             config: How to connect; replies stay bytes.
             tls: The TLS context, or None.
-            session: What will be subscribed on it.
+            session: What will be said on it.
 
         Raises:
             OSError: The name is unknown, or nobody can be there.
@@ -113,14 +128,17 @@ class Link:
             self._outbox.clear()
             self._connection.send(whole, monotonic() + self._config.patience)
 
-    def read(self) -> list[Any]:
+    def read(self, *, ready: bool = False) -> list[Any]:
         """Return what has come.
+
+        Args:
+            ready: Whether it is known that something has.
 
         Raises:
             NoReply, Silent: The connection is lost.
         """
         connection = self._connection
-        if connection is None or not connection.readable(0):
+        if connection is None or not (ready or connection.readable(0)):
             return []
         connection.receive(ready=True)
         self._pulse.heard(monotonic())
@@ -129,7 +147,16 @@ class Link:
             replies.append(reply)
         return replies
 
-    def check(self, now: float) -> None:
+    def wait(self, seconds: float) -> bool:
+        """Tell whether something, or the end of the connection, comes within `seconds`."""
+        return self._connection is not None and self._connection.readable(seconds)
+
+    def wake(self) -> None:
+        """Shut the connection down, from any thread: whoever reads it meets its end."""
+        if self._connection is not None:
+            self._connection.wake()
+
+    def check(self: Link[Session], now: float) -> None:
         """Ask for a sign of life where nothing came for long.
 
         Call it when what has come was read.

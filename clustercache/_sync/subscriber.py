@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from clustercache._core.address import Address
     from clustercache._core.messages import Event
+    from clustercache._core.session import Session
     from clustercache._sync.cluster_map import ClusterMap
 
 TURN = 0.05
@@ -32,7 +33,7 @@ _DIALLING = 0.005
 """Seconds until a connection that is being made is looked at again."""
 
 
-class Subscriber(BaseSubscriber["ClusterMap", Link]):
+class Subscriber(BaseSubscriber["ClusterMap", "Link[Session]"]):
     """The connections of one user's subscriptions."""
 
     def __init__(self, cluster_map: ClusterMap) -> None:
@@ -116,10 +117,10 @@ class Subscriber(BaseSubscriber["ClusterMap", Link]):
         for node, link in list(self._links.items()):
             self._guard(node, link.advance)
 
-    def _connect(self, node: Address) -> Link:
+    def _connect(self, node: Address) -> Link[Session]:
         return Link(*self._map.discovery.way_to(node), self.state.open(node))
 
-    def _read(self, node: Address, link: Link) -> None:
+    def _read(self, node: Address, link: Link[Session]) -> None:
         if self._links.get(node) is not link:
             return
         self._take(node, link, link.read())

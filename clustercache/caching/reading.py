@@ -1,0 +1,138 @@
+"""Reads on a tracking connection: what they ask, and what may be kept of what they bring."""
+
+from __future__ import annotations
+
+import math
+from functools import partial
+from typing import TYPE_CHECKING, Any, Self
+
+from clustercache._core import wire
+from clustercache._core.wire import ServerError
+from clustercache.caching.near import MISSING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Hashable, Sequence
+    from types import TracebackType
+
+    from clustercache._core.tracking import Coherence, Token
+    from clustercache.caching.near import NearCache
+
+_CACHING = wire.pack_many([("CLIENT", "CACHING", "YES")])
+
+
+class Reading:
+    """One key that was read, or was to be. Close it, whatever becomes of it: it is a `with`.
+
+    Attributes:
+        key: What was asked for.
+        data: What the primary has there, None where it has nothing; MISSING where it did not say
+            so: then ask the client, and what it answers is not kept.
+    """
+
+    __slots__ = ("_near", "data", "key", "token")
+
+    def __init__(self, near: NearCache, key: bytes, token: Token | None) -> None:
+        """Take a token that was claimed, or None where nothing will be read."""
+        self._near = near
+        self.key = key
+        self.token = token
+        self.data: Any = MISSING
+
+    def keep(
+        self,
+        value: Any,
+        *,
+        ttl: float = math.inf,
+        name: Hashable = None,
+        decode: Callable[[bytes], Any] | None = None,
+    ) -> bool:
+        """Keep what was read, if nothing has happened that forbids it; tell whether it was.
+
+        Args:
+            value: What `data` says.
+            ttl: Seconds that it lives on the server, when it was read.
+            name: What it is looked up by; None means by its key.
+            decode: Makes the value of the data; without it only what nobody can change is kept.
+        """
+        if self.token is None or self.data is MISSING:
+            return False
+        return self._near.keep(self.token, self.data, value, ttl=ttl, name=name, decode=decode)
+
+    def close(self) -> None:
+        """Let later reads be kept by a token of their own."""
+        token, self.token = self.token, None
+        if token is not None:
+            self._near.release(token)
+
+    def __enter__(self) -> Self:
+        """Return the reading."""
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Close it."""
+        self.close()
+
+
+class Share:
+    """The readings of one call that go to one primary, in one write.
+
+    Attributes:
+        done: Whether there is nothing more to wait for.
+        then: What is called at that moment, by whoever reads the connection.
+    """
+
+    __slots__ = ("_near", "_replies", "done", "readings", "then")
+
+    def __init__(self, near: NearCache, readings: Sequence[Reading]) -> None:
+        self._near = near
+        self._replies: list[Any] = []
+        self.readings = readings
+        self.done = False
+        self.then: Callable[[], object] | None = None
+
+    @property
+    def data(self) -> bytes:
+        """What is sent."""
+        return b"".join([_CACHING + wire.pack_many([("GET", one.key)]) for one in self.readings])
+
+    @property
+    def count(self) -> int:
+        """How many replies there will be."""
+        return 2 * len(self.readings)
+
+    def take(self, reply: Any) -> None:
+        """Take the next of the replies; the readings have their data with the last."""
+        self._replies.append(reply)
+        if len(self._replies) == self.count:
+            pairs = zip(self.readings, self._replies[::2], self._replies[1::2], strict=True)
+            for reading, allowed, got in pairs:
+                self._answer(reading, allowed, got)
+            self._end()
+
+    def _answer(self, reading: Reading, allowed: Any, got: Any) -> None:
+        token = reading.token
+        if type(got) is ServerError:
+            if token is not None and got.code in {"MOVED", "ASK"}:
+                self._near.tell(partial(_redirect, token=token, moved=got.code == "MOVED"))
+            return
+        # What is not tracked will not be invalidated, either.
+        if type(allowed) is not ServerError:
+            reading.data = got
+
+    def lost(self) -> None:
+        """Take note that no more replies will come."""
+        self._end()
+
+    def _end(self) -> None:
+        self.done = True
+        if self.then is not None:
+            self.then()
+
+
+def _redirect(state: Coherence, *, token: Token, moved: bool) -> None:
+    state.redirected(token, moved=moved)
