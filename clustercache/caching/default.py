@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import inspect
 import threading
 from functools import update_wrapper
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, Unpack, overload
 
 from clustercache.caching.functions import refuse
 from clustercache.caching.names import misuse
@@ -13,7 +14,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from clustercache.caching.cache import Cache
+    from clustercache.caching.decorating import CachedFunction, Options
 
+P = ParamSpec("P")
+R = TypeVar("R")
 _lock = threading.Lock()
 _default: Cache | None = None
 
@@ -65,6 +69,12 @@ def default() -> Cache:
     return _default
 
 
+@overload
+def cached(function: Callable[P, R], /) -> CachedFunction[P, R]: ...
+@overload
+def cached(
+    **options: Unpack[Options],
+) -> Callable[[Callable[P, R]], CachedFunction[P, R]]: ...
 def cached(function: Any = None, /, **options: Any) -> Any:
     """Decorate a function as `Cache.cached` does, with the cache that `configure` makes later.
 
@@ -94,9 +104,13 @@ def _lazy(function: Callable[..., Any], options: dict[str, Any]) -> Any:
                 made = made or cache.cached(**options)(function)
         return made
 
-    def call(*args: Any, **kwargs: Any) -> Any:
+    def called(*args: Any, **kwargs: Any) -> Any:
         return (made or real())(*args, **kwargs)
 
+    async def awaited(*args: Any, **kwargs: Any) -> Any:
+        return await (made or real())(*args, **kwargs)
+
+    call: Any = awaited if inspect.iscoroutinefunction(function) else called
     update_wrapper(call, function)
     for name in _ATTRIBUTES:
         setattr(call, name, _forwarded(real, name))

@@ -114,7 +114,13 @@ class Direct(FetchingMany):
         return found
 
     def _asking(self, one: Wanted, label: str, guesses: Mapping[str, bytes]) -> Call:
+        """Return what asks for a token, and leaves the one that was guessed if there is none.
+
+        Never one that was good before: that would bring back all that it was unlinked for.
+        """
         call = self._token_call(one, label)
+        if call.key in self._known:
+            return call
         return call._replace(args=(guesses[call.key], call.args[1]))
 
     def _writing(self, one: Wanted, value: Any, tokens: Mapping[str, bytes]) -> Call:

@@ -150,7 +150,7 @@ class Function:
 
     def cache_stats(self) -> FunctionStats:
         """Return what was counted."""
-        return self.counters.stats()
+        return self.counters.read()
 
     def cache_clear(self) -> Any:
         """Unlink the tokens that all its values depend on."""
