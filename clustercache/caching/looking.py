@@ -187,7 +187,7 @@ class Looking:
             value = decoded(envelope, one.recipe)
         except Undecodable:
             return Seen(found, Verdict.EXPIRED, MISSING, None, tokens)
-        if verdict is Verdict.FRESH and not envelope.raised:
+        if reading.token is not None and verdict is Verdict.FRESH and not envelope.raised:
             self._keep(one, reading, envelope, value, tokens, keys)
         return Seen(found, verdict, value, None, tokens)
 
