@@ -287,10 +287,10 @@ class SessionFieldDropped(SessionEvent):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CacheFailed(Event):
-    """A cache did without a server: nothing was read, or what was computed was not stored.
+    """A cache did without a server: nothing was read, or nothing was stored.
 
     Attributes:
-        command: "read" or "fill".
+        command: "read", "fill" for what was computed, or "set".
         error: The class name of what the client said.
     """
 
