@@ -116,6 +116,7 @@ class Entry:
     """What is kept of one key under one name, and the epochs that it was read under."""
 
     __slots__ = (
+        "began",
         "key",
         "name",
         "size",
@@ -132,6 +133,7 @@ class Entry:
         self.value = value
         self.until = until
         self.size = size
+        self.began = token.began
         self.key = token.key
         self.slot = token.slot
         self.source = token.source
