@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Self
 
@@ -12,14 +12,16 @@ from redis.exceptions import RedisError
 from clustercache._async.cluster import AsyncCluster
 from clustercache.caching.abackground import AsyncBackground, arenewing
 from clustercache.caching.base import DEFAULT, BaseCache, there
+from clustercache.caching.calls import Call
 from clustercache.caching.decorating import Decorating
 from clustercache.caching.doings import Ask, Compute, Look, Rest
 from clustercache.caching.local_lock import LocalLocks
 from clustercache.caching.memory import Memory
 from clustercache.caching.names import misuse
 from clustercache.caching.near import MISSING
+from clustercache.caching.reading import Untracked
 from clustercache.caching.tracker import Tracker
-from clustercache.caching.ways import Ways, gets, in_seconds, is_repeatable, unanswered, untracked
+from clustercache.caching.ways import Ways, answered, in_seconds, is_repeatable
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
@@ -28,7 +30,6 @@ if TYPE_CHECKING:
 
     from clustercache.caching.aflights import AsyncFlights
     from clustercache.caching.cache import Cache
-    from clustercache.caching.calls import Call
     from clustercache.caching.doings import Doing, Later, Plan
     from clustercache.caching.freshness import Ttl
 
@@ -220,17 +221,22 @@ class AsyncCache(Decorating, BaseCache):
         return self._memory.ask(calls) if self._memory else await self._way.ask(calls, sure=sure)
 
     async def _look(self, doing: Look) -> Any:
-        if self._tracker is not None and doing.near:
-            keys = [key.encode() for key in doing.keys]
-            readings = await self._tracker.aread(keys, monotonic() + self.settings.deadline)
-        else:
-            readings = untracked(doing.keys)
-        lacking = unanswered(readings)
-        if lacking:
-            outcomes = await self._ask(gets(lacking))
-            for reading, outcome in zip(lacking, outcomes, strict=True):
-                reading.data = outcome
+        keys = doing.keys
+        if self._tracker is None or not doing.near:
+            return [Untracked(outcome) for outcome in await self._read(keys)]
+        until = monotonic() + self.settings.deadline
+        readings = await self._tracker.aread([key.encode() for key in keys], until)
+        answering = answered(readings, keys)
+        for asked in answering:
+            outcomes = await self._read(asked)
+            with suppress(StopIteration):
+                answering.send(outcomes)
         return readings
+
+    async def _read(self, keys: Sequence[str]) -> Sequence[Any]:
+        if self._memory is not None:
+            return self._memory.ask([Call("get", key) for key in keys])
+        return await self._way.read(keys)
 
     def _renewing(self, doing: Compute) -> AbstractAsyncContextManager[object]:
         if doing.lease is None or doing.renew is None:
@@ -317,6 +323,24 @@ class AsyncClusterWay(Ways):
         except StopIteration as end:
             outcomes: list[Any] = end.value
             return outcomes
+
+    async def read(self, keys: Sequence[str]) -> list[Any]:
+        """Return what keys hold, in order, or the errors in their places."""
+        reading = self.reading(keys)
+        try:
+            asked = next(reading)
+            with self.limits(sure=False, repeatable=False):
+                while True:
+                    asked = reading.send(await self._gets(asked))
+        except StopIteration as end:
+            outcomes: list[Any] = end.value
+            return outcomes
+
+    async def _gets(self, keys: Sequence[str]) -> list[Any]:
+        if len(keys) == 1:
+            return await self._send((("GET", keys[0]),))
+        outcomes: list[Any] = await self.client._read_each(keys)  # noqa: SLF001 - ours too
+        return outcomes
 
     async def _send(self, commands: Sequence[tuple[Any, ...]]) -> list[Any]:
         try:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, Self
 from clustercache.caching.direct import Direct, tag_labels
 from clustercache.caching.freshness import Freshness
 from clustercache.caching.layout import Layout
-from clustercache.caching.looking import FUNCTION, NAMESPACE, Wanted
+from clustercache.caching.looking import NAMESPACE, Wanted
 from clustercache.caching.memory import Memory, memory_at
 from clustercache.caching.near import MISSING, NearCache
 from clustercache.caching.settings import NAMES, CacheSettings, Recipe
@@ -150,7 +150,9 @@ class BaseCache(ABC):
         if memory is not None:
             return cls(memory, near=near, **own)
         settings = CacheSettings(**own)
-        cache = cls(cls._client.from_url(url, deadline=settings.deadline, **others), near=near, **own)
+        cache = cls(
+            cls._client.from_url(url, deadline=settings.deadline, **others), near=near, **own
+        )
         cache._owns_client = True
         return cache
 

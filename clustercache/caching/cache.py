@@ -3,23 +3,28 @@
 from __future__ import annotations
 
 import threading
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from time import monotonic
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Final, Self
 
 from redis.exceptions import RedisError
 
+from clustercache._core.slots import key_slot
+from clustercache._core.wire import pack_many
 from clustercache._sync.cluster import Cluster
+from clustercache._sync.together import read_together
 from clustercache.caching.background import Background
 from clustercache.caching.base import DEFAULT, BaseCache, there
+from clustercache.caching.calls import Call
 from clustercache.caching.decorating import Decorating
 from clustercache.caching.doings import Ask, Compute, Look, Rest
 from clustercache.caching.local_lock import LocalLocks
 from clustercache.caching.memory import Memory
 from clustercache.caching.near import MISSING
+from clustercache.caching.reading import Untracked
 from clustercache.caching.renewals import RENEWALS
 from clustercache.caching.tracker import Tracker
-from clustercache.caching.ways import Ways, gets, in_seconds, is_repeatable, unanswered, untracked
+from clustercache.caching.ways import Ways, answered, in_seconds, is_repeatable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -27,9 +32,12 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from clustercache.caching.aio import AsyncCache
-    from clustercache.caching.calls import Call
     from clustercache.caching.doings import Doing, Later, Plan
     from clustercache.caching.freshness import Ttl
+
+
+_FEW: Final = 8
+"""Keys of which all may well be at one node."""
 
 
 class Cache(Decorating, BaseCache):
@@ -119,7 +127,9 @@ class Cache(Decorating, BaseCache):
             ValueError: It is too large, or too deep; nothing was sent.
             RedisError: The server cannot be asked, and `on_error` is "raise".
         """
-        return not self._dropped(self._run(self._plans.store({self._wanted(key, ttl, tags): value})))
+        return not self._dropped(
+            self._run(self._plans.store({self._wanted(key, ttl, tags): value}))
+        )
 
     def add(self, key: str, value: Any, ttl: Ttl = DEFAULT, *, tags: Sequence[str] = ()) -> bool:
         """Store a value if there is none; tell whether it was stored.
@@ -282,17 +292,22 @@ class Cache(Decorating, BaseCache):
         return self._memory.ask(calls) if self._memory else self._way.ask(calls, sure=sure)
 
     def _look(self, doing: Look) -> Any:
-        if self._tracker is not None and doing.near:
-            keys = [key.encode() for key in doing.keys]
-            readings = self._tracker.read(keys, monotonic() + self.settings.deadline)
-        else:
-            readings = untracked(doing.keys)
-        lacking = unanswered(readings)
-        if lacking:
-            outcomes = self._ask(gets(lacking))
-            for reading, outcome in zip(lacking, outcomes, strict=True):
-                reading.data = outcome
+        keys = doing.keys
+        if self._tracker is None or not doing.near:
+            return [Untracked(outcome) for outcome in self._read(keys)]
+        until = monotonic() + self.settings.deadline
+        readings = self._tracker.read([key.encode() for key in keys], until)
+        answering = answered(readings, keys)
+        for asked in answering:
+            outcomes = self._read(asked)
+            with suppress(StopIteration):
+                answering.send(outcomes)
         return readings
+
+    def _read(self, keys: Sequence[str]) -> Sequence[Any]:
+        if self._memory is not None:
+            return self._memory.ask([Call("get", key) for key in keys])
+        return self._way.read(keys)
 
     def _renewing(self, doing: Compute) -> AbstractContextManager[object]:
         if doing.lease is None or doing.renew is None:
@@ -357,6 +372,9 @@ class ClusterWay(Ways):
         """Ask nothing yet."""
         super().__init__(client, client._map, settings)  # noqa: SLF001 - ours too
         self._background = background
+        config = client.config
+        self._is_plain = not (config.hooks or config.recodes) and config.deadline > config.patience
+        """Whether a read may go past all that is for special cases."""
 
     def ask(self, calls: Sequence[Call], *, sure: bool = False) -> list[Any]:
         """Return the calls' outcomes, in order: replies, or errors where there are none."""
@@ -369,6 +387,32 @@ class ClusterWay(Ways):
         except StopIteration as end:
             outcomes: list[Any] = end.value
             return outcomes
+
+    def read(self, keys: Sequence[str]) -> list[Any]:
+        """Return what keys hold, in order, or the errors in their places."""
+        reading = self.reading(keys)
+        try:
+            asked = next(reading)
+            with self.limits(sure=False, repeatable=False):
+                while True:
+                    asked = reading.send(self._gets(asked))
+        except StopIteration as end:
+            outcomes: list[Any] = end.value
+            return outcomes
+
+    def _gets(self, keys: Sequence[str]) -> list[Any]:
+        client = self.client
+        if len(keys) == 1:
+            return self._send((("GET", keys[0]),))
+        if len(keys) <= _FEW and self._is_plain and client._limited() is None:  # noqa: SLF001 - ours too
+            data = pack_many([("GET", key) for key in keys])
+            slots = [key_slot(key.encode()) for key in keys]
+            until = monotonic() + client.config.deadline
+            replies = read_together(client._map, slots, data, until)  # noqa: SLF001 - ours too
+            if replies is not None:
+                return replies
+        outcomes: list[Any] = client._read_each(keys)  # noqa: SLF001 - ours too
+        return outcomes
 
     def _send(self, commands: Sequence[tuple[Any, ...]]) -> list[Any]:
         try:
@@ -384,6 +428,7 @@ class ClusterWay(Ways):
 
     def probe(self, key: str) -> None:
         """Read a key of a shard while nobody waits, and tell the gate."""
+
         def work() -> None:
             (outcome,) = self._send([("EXISTS", key)])
             if isinstance(outcome, RedisError):

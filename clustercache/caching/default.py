@@ -51,7 +51,7 @@ def unconfigure() -> None:
 
     Functions that have been called stay with the cache that they had.
     """
-    global _default  # noqa: PLW0603 - as above
+    global _default
     with _lock:
         cache, _default = _default, None
     if cache is not None:

@@ -101,7 +101,9 @@ class Direct(FetchingMany):
 
     def _once_each(self, wanted: Mapping[Wanted, Any]) -> list[tuple[Wanted, str]]:
         """Return each token once, as a value that depends on it and its label."""
-        found = {self.token_key(one.key, label): (one, label) for one in wanted for label in one.labels}
+        found = {
+            self.token_key(one.key, label): (one, label) for one in wanted for label in one.labels
+        }
         return list(found.values())
 
     def _guesses(self, wanted: Mapping[Wanted, Any]) -> dict[str, bytes]:

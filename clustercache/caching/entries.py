@@ -65,6 +65,8 @@ def opened(data: bytes | None, envelopes: Envelopes) -> Found:
 def is_valid(envelope: Envelope, tokens: Mapping[str, Any]) -> bool:
     """Tell whether all tags of an entry have the tokens that they had, and those asked for, too."""
     tags = envelope.tags
-    return "" in tags and all(
-        token is not None and tags.get(label) == token for label, token in tokens.items()
-    ) and tokens.keys() >= tags.keys()
+    return (
+        "" in tags
+        and all(token is not None and tags.get(label) == token for label, token in tokens.items())
+        and tokens.keys() >= tags.keys()
+    )

@@ -116,7 +116,10 @@ class Envelopes:
             Exception: What the serializer raises.
         """
         if type(value) is int and -_LARGEST <= value < _LARGEST:
-            return self._head(DIGITS, fresh_until, cost, tags or {}) + b"%*d" % (DIGITS_WIDTH, value)
+            return self._head(DIGITS, fresh_until, cost, tags or {}) + b"%*d" % (
+                DIGITS_WIDTH,
+                value,
+            )
         body = self._serializer.dumps(value)
         if not isinstance(body, bytes):
             raise TypeError(f"{type(self._serializer).__qualname__}.dumps() has to return bytes")

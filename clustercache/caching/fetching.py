@@ -202,9 +202,7 @@ class Fetching(Looking):
         yield from self._fill(wanted, seen, token, value, began)
         return value
 
-    def _fill(  # noqa: PLR0917 - what was made, and from when on
-        self, wanted: Wanted, seen: Seen, token: bytes, value: Any, began: float
-    ) -> Plan:
+    def _fill(self, wanted: Wanted, seen: Seen, token: bytes, value: Any, began: float) -> Plan:
         cost = int((monotonic() - began) * 1_000_000)
         try:
             sealed = self.sealed(wanted, value, seen.tokens, cost)
@@ -216,7 +214,9 @@ class Fetching(Looking):
             return
         data, kept = sealed
         self.drop(wanted.key)
-        (reply,) = yield Ask([Call("fill", wanted.key, (token, data, "" if kept is None else kept))])
+        (reply,) = yield Ask(
+            [Call("fill", wanted.key, (token, data, "" if kept is None else kept))]
+        )
         self.drop(wanted.key)
         if isinstance(reply, RedisError):
             self.failed("fill", reply)

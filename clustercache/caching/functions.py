@@ -126,7 +126,9 @@ class Function:
         if callable(self._tags):
             tags = self._tags(*args, **kwargs)
             if isinstance(tags, str):
-                raise TypeError(f"tags= of {self.keys.name} returned one text: return several names")
+                raise TypeError(
+                    f"tags= of {self.keys.name} returned one text: return several names"
+                )
             labels += tag_labels(tags)
         key = self._value_key(self.keys.far(name))  # type: ignore[arg-type]
         make = make or partial(self.function, *args, **kwargs)

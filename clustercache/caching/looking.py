@@ -108,7 +108,9 @@ class Looking:
             near: Whether they may be kept near, and tokens taken from there.
         """
         tokens: dict[str, Any] = {}
-        labelled = [{label: self.token_key(one.key, label) for label in one.labels} for one in wanted]
+        labelled = [
+            {label: self.token_key(one.key, label) for label in one.labels} for one in wanted
+        ]
         asked = self._unknown(labelled, tokens, near=near)
         readings = yield Look([*(one.key for one in wanted), *asked], near)
         try:
@@ -173,7 +175,9 @@ class Looking:
         tokens: dict[str, Any],
         keys: dict[str, str],
     ) -> Seen:
-        error = next((e for e in (reading.data, *tokens.values()) if isinstance(e, RedisError)), None)
+        error = next(
+            (e for e in (reading.data, *tokens.values()) if isinstance(e, RedisError)), None
+        )
         envelope = found.envelope
         if error is not None or envelope is None or not is_valid(envelope, tokens):
             return Seen(found, Verdict.EXPIRED, MISSING, error, tokens)

@@ -18,7 +18,7 @@ from clustercache.caching.looking import TAG, Seen, Wanted
 from clustercache.caching.near import MISSING
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Sequence
 
     from clustercache.caching.doings import Plan
 
@@ -69,7 +69,9 @@ class FetchingMany(Fetching):
             made = yield Compute(partial(make, lacking))
         except Exception:
             wanted[0].counters.errors()
-            yield Ask([Call("release", wanted[at].key, (token,)) for at, (token, _) in granted.items()])
+            yield Ask(
+                [Call("release", wanted[at].key, (token,)) for at, (token, _) in granted.items()]
+            )
             raise
         seconds = monotonic() - began
         wanted[0].counters.computed(seconds)
@@ -77,7 +79,9 @@ class FetchingMany(Fetching):
         calls = []
         for at, (token, tokens) in granted.items():
             one, value = wanted[at], made.get(at, MISSING)
-            stored = value is not MISSING and (one.recipe.cache_if is None or one.recipe.cache_if(value))
+            stored = value is not MISSING and (
+                one.recipe.cache_if is None or one.recipe.cache_if(value)
+            )
             sealed = self.sealed(one, value, tokens, cost) if stored else None
             if sealed is None:
                 calls.append(Call("release", one.key, (token,)))

@@ -95,7 +95,9 @@ class ManyFunction(Function):
 
     def refresh(self, /, *args: Any, **kwargs: Any) -> Any:
         """Refuse: a function of many keys is refreshed by invalidating and calling it."""
-        raise TypeError("a function of many keys has no refresh: cache_invalidate(key), and call it")
+        raise TypeError(
+            "a function of many keys has no refresh: cache_invalidate(key), and call it"
+        )
 
     def fresh(self, /, *args: Any, **kwargs: Any) -> Any:
         """Refuse, as `refresh` does."""
