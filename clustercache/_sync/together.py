@@ -60,13 +60,13 @@ def _exchanged(  # noqa: PLR0917 - what is sent by whom
         return None
     try:
         replies = [connection.exchange(data, deadline)]
-        for _ in range(count - 1):
-            replies.append(connection.read(deadline))  # noqa: PERF401 - one after the other
-        return replies
+        replies += [connection.read(deadline) for _ in range(count - 1)]
     except NotSent:
         return None
     except NoReply:
         pool.flush()  # as what is idle was cut off, too
     except Silent:
         cluster_map.suspect(pool)
+    else:
+        return replies
     return None

@@ -8,6 +8,7 @@ from dataclasses import replace
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final, Self
 
+from clustercache._core.read_from import ReadFrom
 from clustercache.caching.direct import Direct, tag_labels
 from clustercache.caching.freshness import Freshness
 from clustercache.caching.layout import Layout
@@ -99,17 +100,17 @@ class BaseCache(ABC):
         if unknown:
             msg = f"unknown options: {', '.join(sorted(unknown))}"
             raise ConfigurationError(msg)
-        if near is not None and not isinstance(near, NearCache):
-            msg = "near= takes a NearCache(...), or None"
-            raise ConfigurationError(msg)
         self._owns_client = False
         in_process = isinstance(client, Memory)
         if not in_process and not isinstance(client, self._client):
             kind, own_name = self._client.__name__, type(self).__name__
-            msg = f"{own_name} takes a {kind}, got a {type(client).__name__}: use {own_name}.from_url(url)"
+            got = type(client).__name__
+            msg = f"{own_name} takes a {kind}, got a {got}: use {own_name}.from_url(url)"
             raise ConfigurationError(msg)
-        if not in_process and client.config.decode_responses:
-            client = type(client)(replace(client.config, decode_responses=False))
+        if not in_process and not _is_fit(client.config):
+            client = type(client)(
+                replace(client.config, decode_responses=False, read_from=ReadFrom.PRIMARY)
+            )
             self._owns_client = True
         self.client = None if in_process else client
         settings = CacheSettings(**own)
@@ -222,6 +223,11 @@ def there(wanted: Iterable[str], values: Iterable[Any]) -> dict[str, Any]:
     """Return by key the values that are there."""
     pairs = zip(wanted, values, strict=True)
     return {key: value for key, value in pairs if value is not MISSING}
+
+
+def _is_fit(config: Any) -> bool:
+    """Tell whether a client returns bytes, of primaries: replicas are late with invalidations."""
+    return not config.decode_responses and config.read_from is ReadFrom.PRIMARY
 
 
 def _parted(options: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:

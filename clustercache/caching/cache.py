@@ -185,7 +185,7 @@ class Cache(Decorating, BaseCache):
         return counted
 
     def ttl(self, key: str) -> float:
-        """Return the seconds that a value is still kept: `math.inf` for ever, 0.0 if it is not there.
+        """Return the seconds that a value is still kept: `math.inf` for ever, 0.0 for no value.
 
         Raises:
             RedisError: The server cannot be asked.

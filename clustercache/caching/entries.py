@@ -13,12 +13,11 @@ from hashlib import sha1
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from clustercache._values.undecodable import Undecodable
-from clustercache.caching.envelope import Envelope
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from clustercache.caching.envelope import Envelopes
+    from clustercache.caching.envelope import Envelope, Envelopes
 
 LEASE: Final = b"\xccL"
 TOKEN_BYTES: Final = 16

@@ -13,7 +13,6 @@ key; so nothing that was computed from what was true before is stored after an i
 
 from __future__ import annotations
 
-import random
 import time
 from functools import partial
 from os import urandom
@@ -22,6 +21,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from redis.exceptions import RedisError
 
+from clustercache._limits import jitter
 from clustercache.caching.calls import Call
 from clustercache.caching.doings import Ask, Compute, Later, Look, Rest
 from clustercache.caching.entries import NOTHING, TOKEN_BYTES, opened
@@ -171,7 +171,7 @@ class Fetching(Looking):
             reading.close()
             if isinstance(data, RedisError) or not opened(data, wanted.recipe.envelopes).leased:
                 return
-            yield Rest(wanted.key, min(left, pause * (0.5 + random.random())))
+            yield Rest(wanted.key, min(left, pause * (0.5 + jitter())))
             pause = min(pause * 2, longest)
 
     # Making -----------------------------------------------------------------------------------
@@ -231,7 +231,7 @@ class Fetching(Looking):
             ValueError: It is too large, or too deep.
         """
         recipe = wanted.recipe
-        life = recipe.freshness.lifetime(value, random.random)
+        life = recipe.freshness.lifetime(value, jitter)
         if life is None:
             return None
         until = None if life.fresh is None else int(time.time() * 1000) + life.fresh

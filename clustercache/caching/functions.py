@@ -110,7 +110,7 @@ class Function:
         shared = cache._shared  # noqa: SLF001 - ours too
         self.plans = shared.plans
         self.counters = shared.counters_of(self.keys.name)
-        self._labels = (NAMESPACE, FUNCTION + self.keys.name)
+        self._labels: tuple[str, ...] = (NAMESPACE, FUNCTION + self.keys.name)
         self._tags = options["tags"]
         if isinstance(self._tags, str):
             raise misuse('tags= takes several names; write tags=("name",)')

@@ -36,7 +36,7 @@ def _hash_tags() -> tuple[str, ...]:
 
 
 class Layout:
-    """The keys of one namespace.
+    r"""The keys of one namespace.
 
     Args:
         namespace: Begins all keys: text without spaces and without any of ``# { } * ? [ ] \\``.
@@ -48,7 +48,7 @@ class Layout:
     __slots__ = ("_owners", "_prefix", "namespace")
 
     def __init__(self, namespace: str) -> None:
-        if not isinstance(namespace, str) or _PLAIN.fullmatch(namespace) is None:
+        if _PLAIN.fullmatch(namespace) is None:
             raise misuse(f"namespace={namespace!r} has to be text without spaces and # {{}} *?[]\\")
         self.namespace = namespace
         self._prefix = f"{namespace}:"
@@ -60,7 +60,7 @@ class Layout:
         Raises:
             TypeError: The key is no text, or empty.
         """
-        if not isinstance(key, str) or not key:
+        if (type(key) is not str and not isinstance(key, str)) or not key:
             raise TypeError(f"a cache key has to be text, and not empty; this is a {_kind(key)}")
         return self._prefix + key
 

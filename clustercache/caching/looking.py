@@ -9,13 +9,13 @@ and depends there on its tokens, which are kept near as well.
 from __future__ import annotations
 
 import math
-import random
 import time
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from redis.exceptions import RedisError
 
+from clustercache._limits import jitter
 from clustercache._values.undecodable import Undecodable
 from clustercache.caching.doings import Look
 from clustercache.caching.entries import Found, is_valid, opened
@@ -182,9 +182,7 @@ class Looking:
         if error is not None or envelope is None or not is_valid(envelope, tokens):
             return Seen(found, Verdict.EXPIRED, MISSING, error, tokens)
         now = int(time.time() * 1000)
-        verdict = one.recipe.freshness.verdict(
-            envelope.fresh_until, envelope.cost, now, random.random
-        )
+        verdict = one.recipe.freshness.verdict(envelope.fresh_until, envelope.cost, now, jitter)
         if verdict not in _SERVED:
             return Seen(found, verdict, MISSING, None, tokens)
         try:
@@ -207,7 +205,7 @@ class Looking:
         ttl = math.inf
         if envelope.fresh_until is not None:
             # Drawn once for all hits to come: it ends where one of them would refresh it early.
-            early = one.recipe.freshness.ahead(envelope.cost, random.random)
+            early = one.recipe.freshness.ahead(envelope.cost, jitter)
             ttl = (envelope.fresh_until - early) / 1000 - time.time()
         reading.keep(
             value,

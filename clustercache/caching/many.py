@@ -101,7 +101,8 @@ class FetchingMany(Fetching):
     ) -> Plan:
         """Return by index the leases that were granted, with the tokens of that moment."""
         able = [at for at in lacking if looked[at].error is None]
-        takes, labelled, token_calls = [], [], {}
+        takes, labelled = [], []
+        token_calls: dict[str, Call] = {}
         for at in able:
             one, seen = wanted[at], looked[at]
             lease = (urandom(TOKEN_BYTES), int(one.recipe.lease * 1000), seen.found.seen, 0)

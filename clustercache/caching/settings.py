@@ -43,7 +43,7 @@ class CacheSettings:
 
     namespace: str = "cache"
     ttl: Ttl = 300.0
-    deadline: float = 1.0
+    deadline: float = 1.5
     wait: float = 10.0
     lease: float = 5.0
     on_error: OnError = "compute"

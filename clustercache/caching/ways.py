@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING, Any, Final
 
 from redis.exceptions import NoScriptError, RedisError
 
-from clustercache.caching.calls import Call
 from clustercache.caching.gate import Gate, skipped
 from clustercache.caching.near import MISSING
-from clustercache.caching.reading import Reading
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Sequence
     from contextlib import AbstractContextManager
 
+    from clustercache.caching.calls import Call
+    from clustercache.caching.reading import Reading
     from clustercache.caching.settings import CacheSettings
 
 SURE: Final = 10.0
@@ -50,8 +50,7 @@ class Ways:
             )
             return block
         if self._own or sure:
-            block = scope.block(deadline=deadline)
-            return block
+            return scope.block(deadline=deadline)
         return nullcontext()
 
     def sending(
