@@ -18,7 +18,7 @@ from itertools import repeat
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Protocol
 
-from clustercache._core.tracking import Source
+from clustercache._core.vouching import Source
 from clustercache._core.wire import Push
 from clustercache._events import NoReply, NotSent, Silent
 from clustercache._limits import jitter
@@ -29,7 +29,8 @@ if TYPE_CHECKING:
     import ssl
 
     from clustercache._core.address import Address
-    from clustercache._core.tracking import Coherence, Health
+    from clustercache._core.tracking import Coherence
+    from clustercache._core.vouching import Health
     from clustercache.caching.near import NearCache
     from clustercache.caching.reading import Share
     from clustercache.config import ClusterConfig

@@ -14,7 +14,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Sequence
     from types import TracebackType
 
-    from clustercache._core.tracking import Coherence, Token
+    from clustercache._core.tracking import Coherence
+    from clustercache._core.vouching import Depends, Token
     from clustercache.caching.near import NearCache
 
 _CACHING = wire.pack_many([("CLIENT", "CACHING", "YES")])
@@ -45,6 +46,8 @@ class Reading:
         ttl: float = math.inf,
         name: Hashable = None,
         decode: Callable[[bytes], Any] | None = None,
+        depends: Depends = (),
+        cost: int = 0,
     ) -> bool:
         """Keep what was read, if nothing has happened that forbids it; tell whether it was.
 
@@ -53,10 +56,15 @@ class Reading:
             ttl: Seconds that it lives on the server, when it was read.
             name: What it is looked up by; None means by its key.
             decode: Makes the value of the data; without it only what nobody can change is kept.
+            depends: (name, value) pairs: it is served only while each name is, with that value.
+            cost: What it cost to make the value, in microseconds.
         """
         if self.token is None or self.data is MISSING:
             return False
-        return self._near.keep(self.token, self.data, value, ttl=ttl, name=name, decode=decode)
+        return self._near.keep(
+            self.token, self.data, value,
+            ttl=ttl, name=name, decode=decode, depends=depends, cost=cost,
+        )  # fmt: skip
 
     def close(self) -> None:
         """Let later reads be kept by a token of their own."""
