@@ -105,10 +105,10 @@ def _lazy(function: Callable[..., Any], options: dict[str, Any]) -> Any:
         return made
 
     def called(*args: Any, **kwargs: Any) -> Any:
-        return (made or real())(*args, **kwargs)
+        return real()(*args, **kwargs)
 
     async def awaited(*args: Any, **kwargs: Any) -> Any:
-        return await (made or real())(*args, **kwargs)
+        return await real()(*args, **kwargs)
 
     call: Any = awaited if inspect.iscoroutinefunction(function) else called
     update_wrapper(call, function)

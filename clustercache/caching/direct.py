@@ -242,9 +242,7 @@ class Direct(FetchingMany):
         if errors and len(errors) == len(keys):
             raise errors[0]
         if errors:
-            msg = (
-                f"{len(errors)} of {len(keys)} were not unlinked: old values may be served"
-            )
+            msg = f"{len(errors)} of {len(keys)} were not unlinked: old values may be served"
             raise PartialError(msg, dict(zip(keys, replies, strict=True)), command="UNLINK")
         for key in keys:
             self._known.pop(key, None)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from contextlib import nullcontext
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from redis.exceptions import NoScriptError, RedisError
 
@@ -45,12 +45,10 @@ class Ways:
         scope = self.client._limits  # noqa: SLF001 - ours too
         deadline = max(SURE, self.client.config.deadline) if sure else self._deadline
         if repeatable:
-            block: AbstractContextManager[None] = scope.block(
-                deadline=deadline, retry=scope.in_force().repeating().retry
-            )
-            return block
+            retry = scope.in_force().repeating().retry
+            return cast("AbstractContextManager[None]", scope.block(deadline=deadline, retry=retry))
         if self._own or sure:
-            return scope.block(deadline=deadline)
+            return cast("AbstractContextManager[None]", scope.block(deadline=deadline))
         return nullcontext()
 
     def sending(
