@@ -26,6 +26,7 @@ from clustercache.caching.calls import Call
 from clustercache.caching.doings import Ask, Compute, Later, Look, Rest
 from clustercache.caching.entries import NOTHING, TOKEN_BYTES, opened
 from clustercache.caching.freshness import Verdict
+from clustercache.caching.gate import Skipped
 from clustercache.caching.looking import TAG, Looking, Raised, Seen
 from clustercache.caching.names import name_of
 from clustercache.caching.near import MISSING
@@ -215,6 +216,8 @@ class Fetching(Looking):
         self.drop(wanted.key)
         if isinstance(reply, RedisError):
             self.failed("fill", reply)
+            if self.settings.on_error == "raise":
+                raise reply
 
     def sealed(
         self, wanted: Wanted, value: Any, tokens: dict[str, bytes], cost: int = 0
@@ -289,8 +292,9 @@ class Fetching(Looking):
         return held[0] if held is not MISSING and held[1] < spare else MISSING
 
     def failed(self, what: str, error: RedisError) -> None:
-        """Tell of an error that nobody else hears of."""
-        self._tell(CacheFailed(command=what, error=type(error).__name__))
+        """Tell of an error that nobody else hears of, but of an outage only once in a while."""
+        if not isinstance(error, Skipped):
+            self._tell(CacheFailed(command=what, error=type(error).__name__))
 
 
 def given(value: Any, wanted: Wanted) -> Any:
