@@ -51,14 +51,14 @@ neither a cookie nor clustercache. Requests per second are one process's, one af
 
 A near hit is a call of a decorated function of a number that returns a text, after each of a
 thousand numbers was asked for once. A far hit is a `get` of one of a thousand products, which are
-dictionaries of five entries, written as the cache likes. Far hits by one call are its `get_many`, or
-what it calls that. One thread, or one task, asks for one after the other.
+dictionaries of five entries, written as the cache likes. Far hits by one call are its `get_many`,
+or what it calls that. One thread, or one task, asks for one after the other.
 
 - `cachetools`: its `cached` with an LRU cache and a lock, without a server or any expiry; for
   coroutines by hand, without a lock. `floor`: raw sockets, as above; no value is made of the bytes.
 - `clustercache`: on the cluster; near hits with a `NearCache`, far hits without one.
-  `clustercache-miss`: far hits with a `NearCache` that is asked first, lacks the value, and keeps it.
-  `clustercache-standalone`: on one server. `clustercache-client`: a GET of the client, or an MGET;
+  `clustercache-miss`: far hits with a `NearCache` that is asked first, lacks the value, and keeps
+  it. `clustercache-standalone`: on one server. `clustercache-client`: GET or MGET of the client;
   no value is made of the bytes.
 - `redis-py-near`: redis-py's client-side cache on one server; it takes Redis 7.4 or later alone.
 - `aiocache-memory`, `cashews-memory`: their decorators in process. `cashews-near`: its client-side
