@@ -35,6 +35,7 @@ class Default:
         return "<the cache's own>"
 
 
+_UNTAGGED: Final[tuple[str, ...]] = (NAMESPACE,)
 DEFAULT: Final[Any] = Default()
 """Stands for what the cache was told, where None has a meaning of its own."""
 
@@ -167,12 +168,13 @@ class BaseCache(ABC):
         make: Callable[[], Any] | None = None,
     ) -> Wanted:
         """Return one value under a key of one's own."""
-        shared = self._shared
+        shared, labels = self._shared, _UNTAGGED
         recipe = shared.recipe if ttl is DEFAULT else _with_ttl(shared.recipe, ttl)
-        if isinstance(tags, str):
-            raise TypeError('tags takes several names; write tags=("name",)')
+        if tags:
+            if isinstance(tags, str):
+                raise TypeError('tags takes several names; write tags=("name",)')
+            labels += tag_labels(tags)
         whole = shared.plans.layout.value(key)
-        labels = (NAMESPACE, *tag_labels(tags))
         return Wanted(whole, whole, labels, recipe, shared.counters, make)
 
     def _dropped(self, failed: Mapping[str, Any]) -> list[str]:

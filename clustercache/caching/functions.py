@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import inspect
+from dataclasses import replace
 from functools import partial, update_wrapper
 from typing import TYPE_CHECKING, Any, Final
 
@@ -106,7 +107,7 @@ class Function:
         self.function = function
         named = ("name", "version", "key", "ignore")
         self.keys = Keys(function, **{name: options[name] for name in named})
-        self.recipe = recipe_of(cache, options)
+        self.recipe = replace(recipe_of(cache, options), function=self.keys.name)
         shared = cache._shared  # noqa: SLF001 - ours too
         self.plans = shared.plans
         self.counters = shared.counters_of(self.keys.name)

@@ -18,7 +18,7 @@ from redis.exceptions import RedisError
 from clustercache._limits import jitter
 from clustercache._values.undecodable import Undecodable
 from clustercache.caching.doings import Look
-from clustercache.caching.entries import Found, is_valid, opened
+from clustercache.caching.entries import Found, opened
 from clustercache.caching.freshness import Verdict
 from clustercache.caching.names import name_of
 from clustercache.caching.near import MISSING
@@ -38,8 +38,6 @@ NAMESPACE: Final = ""
 FUNCTION: Final = "f"
 TAG: Final = "t"
 """Labels, or what they begin with: an envelope's names for what a value depends on."""
-
-_SERVED: Final = frozenset({Verdict.FRESH, Verdict.EARLY, Verdict.STALE, Verdict.ON_ERROR})
 
 
 class Wanted(NamedTuple):
@@ -78,6 +76,22 @@ class Seen(NamedTuple):
     value: Any
     error: RedisError | None
     tokens: dict[str, Any]
+
+
+class Tokens(NamedTuple):
+    """What an entry depends on.
+
+    Attributes:
+        held: The tokens that there are, by their labels.
+        keys: Their keys.
+        error: Why one of them is not known.
+        are_valid: Whether the entry has all of them, as they are.
+    """
+
+    held: dict[str, Any]
+    keys: dict[str, str]
+    error: RedisError | None
+    are_valid: bool
 
 
 class Looking:
@@ -121,8 +135,9 @@ class Looking:
                 further = yield Look(more, near)
                 readings.extend(further)
                 self._learn(further, more, tokens)
+            now = int(time.time() * 1000)
             return [
-                self._judged(one, reading, found, {k: tokens[v] for k, v in labels.items()}, labels)
+                self._judged(one, reading, found, self._tokens(found, labels, tokens), now)
                 for one, reading, found, labels in zip(wanted, readings, founds, labelled)  # noqa: B905
             ]
         finally:
@@ -167,40 +182,40 @@ class Looking:
             if reading.data is not None:
                 reading.keep(reading.data, name=key)
 
+    @staticmethod
+    def _tokens(found: Found, labels: dict[str, str], by_key: dict[str, Any]) -> Tokens:
+        """Return an entry's tokens, those asked for and those that it knows of."""
+        envelope, held, error = found.envelope, {}, None
+        is_valid = envelope is not None
+        for label, key in labels.items():
+            token = held[label] = by_key[key]
+            if token is None or envelope is None or envelope.tags.get(label) != token:
+                is_valid = False
+                if isinstance(token, RedisError):
+                    error = token
+        return Tokens(held, labels, error, is_valid)
+
     def _judged(
-        self,
-        one: Wanted,
-        reading: Reading,
-        found: Found,
-        tokens: dict[str, Any],
-        keys: dict[str, str],
+        self, one: Wanted, reading: Reading, found: Found, tokens: Tokens, now: int
     ) -> Seen:
-        error = next(
-            (e for e in (reading.data, *tokens.values()) if isinstance(e, RedisError)), None
-        )
-        envelope = found.envelope
-        if error is not None or envelope is None or not is_valid(envelope, tokens):
-            return Seen(found, Verdict.EXPIRED, MISSING, error, tokens)
-        now = int(time.time() * 1000)
-        verdict = one.recipe.freshness.verdict(envelope.fresh_until, envelope.cost, now, jitter)
-        if verdict not in _SERVED:
-            return Seen(found, verdict, MISSING, None, tokens)
-        try:
-            value = decoded(envelope, one.recipe)
-        except Undecodable:
-            return Seen(found, Verdict.EXPIRED, MISSING, None, tokens)
-        if reading.token is not None and verdict is Verdict.FRESH and not envelope.raised:
-            self._keep(one, reading, envelope, value, tokens, keys)
-        return Seen(found, verdict, value, None, tokens)
+        error = reading.data if isinstance(reading.data, RedisError) else tokens.error
+        envelope, verdict, value = found.envelope, Verdict.EXPIRED, MISSING
+        if error is None and tokens.are_valid and envelope is not None:
+            verdict = one.recipe.freshness.verdict(envelope.fresh_until, envelope.cost, now, jitter)
+        if verdict is not Verdict.EXPIRED and envelope is not None:
+            try:
+                value = decoded(envelope, one.recipe)
+            except Undecodable:
+                verdict = Verdict.EXPIRED
+            else:
+                one.counters.saw_cost(envelope.cost)
+                if reading.token is not None and verdict is Verdict.FRESH and not envelope.raised:
+                    self._keep(one, reading, envelope, value, tokens)
+        return Seen(found, verdict, value, error, tokens.held)
 
     @staticmethod
-    def _keep(  # noqa: PLR0917 - what was read, and what it depends on
-        one: Wanted,
-        reading: Reading,
-        envelope: Envelope,
-        value: Any,
-        tokens: dict[str, Any],
-        keys: dict[str, str],
+    def _keep(
+        one: Wanted, reading: Reading, envelope: Envelope, value: Any, tokens: Tokens
     ) -> None:
         ttl = math.inf
         if envelope.fresh_until is not None:
@@ -212,7 +227,7 @@ class Looking:
             ttl=ttl,
             name=one.name,
             decode=partial(decode, one.recipe.envelopes),
-            depends=tuple((keys[label], token) for label, token in tokens.items()),
+            depends=tuple((tokens.keys[label], token) for label, token in tokens.held.items()),
             cost=envelope.cost,
         )
 
