@@ -212,8 +212,9 @@ def main(argv=None):
         primaries.close()
     print("per 1,000 calls", *shown(figures), sep="\n")
     caption = (
-        f"{options.calls:,} calls by Zipf's law (rank^-s) from {_PROCESSES} processes;"
-        f" every {_CHANGES}th one is an invalidation by a third"
+        f"{options.calls:,} calls by Zipf's law (rank^-s) from {_PROCESSES} processes,"
+        f" every {_CHANGES}th one is an invalidation by a third."
+        " Without any cache each call computes"
     )
     options.out.parent.mkdir(parents=True, exist_ok=True)
     options.out.write_text(drawn(charts(figures, options.keys), caption), encoding="utf-8")

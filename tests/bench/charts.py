@@ -88,6 +88,10 @@ def _apart(heights):
     placed = dict(sorted(heights.items(), key=lambda item: item[1]))
     for upper, lower in pairwise(placed):
         placed[lower] = max(placed[lower], placed[upper] + _APART)
+    lowest = HEIGHT - _BOTTOM
+    for name in reversed(placed):  # those that were pushed out of the plot push the others back
+        placed[name] = lowest = min(placed[name], lowest)
+        lowest -= _APART
     return placed
 
 
