@@ -26,7 +26,7 @@ from clustercache.caching.calls import Call
 from clustercache.caching.doings import Ask, Compute, Later, Look, Rest
 from clustercache.caching.entries import NOTHING, TOKEN_BYTES, opened
 from clustercache.caching.freshness import Verdict
-from clustercache.caching.gate import Skipped
+from clustercache.caching.gate import SkippedError
 from clustercache.caching.looking import TAG, Looking, Raised, Seen
 from clustercache.caching.names import name_of
 from clustercache.caching.near import MISSING
@@ -293,7 +293,7 @@ class Fetching(Looking):
 
     def failed(self, what: str, error: RedisError) -> None:
         """Tell of an error that nobody else hears of, but of an outage only once in a while."""
-        if not isinstance(error, Skipped):
+        if not isinstance(error, SkippedError):
             self._tell(CacheFailed(command=what, error=type(error).__name__))
 
 
