@@ -11,7 +11,7 @@ from itertools import count
 NUMBERS = range(1000)
 GROUP = 100
 TTL = 3600
-SMALL = GROUP // 2  # entries of a near cache in which nothing is found again in time
+SMALL = len(NUMBERS) // 2  # entries of a near cache in which nothing is found again in time
 
 
 def key_of(number):
