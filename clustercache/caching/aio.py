@@ -7,10 +7,9 @@ from contextlib import nullcontext, suppress
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Self
 
-from redis.exceptions import RedisError
-
 from clustercache._async.cluster import AsyncCluster
 from clustercache.caching.abackground import AsyncBackground, arenewing
+from clustercache.caching.async_way import AsyncClusterWay
 from clustercache.caching.base import DEFAULT, BaseCache, there
 from clustercache.caching.calls import Call
 from clustercache.caching.decorating import Decorating
@@ -21,7 +20,7 @@ from clustercache.caching.names import misuse
 from clustercache.caching.near import MISSING
 from clustercache.caching.reading import Untracked
 from clustercache.caching.tracker import Tracker
-from clustercache.caching.ways import Ways, answered, in_seconds, is_repeatable
+from clustercache.caching.ways import answered, in_seconds
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
@@ -302,66 +301,3 @@ class AsyncCache(Decorating, BaseCache):
     ) -> None:
         """Close it."""
         await self.aclose()
-
-
-class AsyncClusterWay(Ways):
-    """Sends calls by an `AsyncCluster`."""
-
-    def __init__(self, client: Any, settings: Any, background: AsyncBackground) -> None:
-        """Ask nothing yet."""
-        super().__init__(client, client._knowledge, settings)  # noqa: SLF001 - ours too
-        self._background = background
-
-    async def ask(self, calls: Sequence[Call], *, sure: bool = False) -> list[Any]:
-        """Return the calls' outcomes, in order: replies, or errors where there are none."""
-        sending = self.sending(calls, sure=sure)
-        try:
-            commands = next(sending)
-            with self.limits(sure=sure, repeatable=is_repeatable(calls)):
-                while True:
-                    commands = sending.send(await self._send(commands))
-        except StopIteration as end:
-            outcomes: list[Any] = end.value
-            return outcomes
-
-    async def read(self, keys: Sequence[str]) -> list[Any]:
-        """Return what keys hold, in order, or the errors in their places."""
-        reading = self.reading(keys)
-        try:
-            asked = next(reading)
-            with self.limits(sure=False, repeatable=False):
-                while True:
-                    asked = reading.send(await self._gets(asked))
-        except StopIteration as end:
-            outcomes: list[Any] = end.value
-            return outcomes
-
-    async def _gets(self, keys: Sequence[str]) -> list[Any]:
-        if len(keys) == 1:
-            return await self._send((("GET", keys[0]),))
-        outcomes: list[Any] = await self.client._read_each(keys)  # noqa: SLF001 - ours too
-        return outcomes
-
-    async def _send(self, commands: Sequence[tuple[Any, ...]]) -> list[Any]:
-        try:
-            if len(commands) == 1:
-                return [await self.client.execute_command(*commands[0])]
-            pipeline = self.client.pipeline()
-            for words in commands:
-                pipeline.execute_command(*words)
-            outcomes: list[Any] = await pipeline.execute(raise_on_error=False)
-        except RedisError as error:
-            return [error] * len(commands)
-        return outcomes
-
-    def probe(self, key: str) -> None:
-        """Read a key of a shard while nobody waits, and tell the gate."""
-
-        async def work() -> None:
-            (outcome,) = await self._send([("EXISTS", key)])
-            if isinstance(outcome, RedisError):
-                self.gate.failed(key, outcome)
-            else:
-                self.gate.succeeded(key)
-
-        self._background.submit(("probe", key), work)

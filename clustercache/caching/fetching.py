@@ -26,10 +26,11 @@ from clustercache.caching.calls import Call
 from clustercache.caching.doings import Ask, Compute, Later, Look, Rest
 from clustercache.caching.entries import NOTHING, TOKEN_BYTES, opened
 from clustercache.caching.freshness import Verdict
+from clustercache.caching.gate import SkippedError
 from clustercache.caching.looking import TAG, Looking, Raised, Seen
 from clustercache.caching.names import name_of
 from clustercache.caching.near import MISSING
-from clustercache.instrumentation import CacheFailed
+from clustercache.instrumentation import CacheComputed, CacheFailed, StaleServed
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -79,18 +80,14 @@ class Fetching(Looking):
             return given(seen.value, wanted)
         if seen.verdict in {Verdict.EARLY, Verdict.STALE}:
             yield Later(wanted.key, partial(self.refresh, wanted, seen))
-            served = wanted.counters.far_hits
             if seen.verdict is Verdict.STALE:
-                served = wanted.counters.stale_served
-            served()
+                return self._stale(seen.value, wanted)
+            wanted.counters.far_hits()
             return given(seen.value, wanted)
         soft = wanted.recipe.soft_timeout
         if seen.value is not MISSING and soft is not None:
             value = yield Later(wanted.key, partial(self.refresh, wanted, seen), soft)
-            if value is MISSING:
-                wanted.counters.stale_served()
-                return given(seen.value, wanted)
-            return value
+            return self._stale(seen.value, wanted) if value is MISSING else value
         return (yield from self._lead(wanted, seen))
 
     def refresh(self, wanted: Wanted, seen: Seen) -> Plan:
@@ -188,14 +185,13 @@ class Fetching(Looking):
             kept: Any = Raised(name_of(kind), error.args)
             yield from self._fill(wanted, seen, token, kept, began)
             raise
-        except Exception:
-            wanted.counters.errors()
+        except Exception as error:
+            self._failed(wanted, error, began)
             yield release
             if seen.value is MISSING or seen.verdict is not Verdict.ON_ERROR:
                 raise
-            wanted.counters.stale_served()
-            return given(seen.value, wanted)
-        wanted.counters.computed(monotonic() - began)
+            return self._stale(seen.value, wanted)
+        self._computed(wanted, began)
         if recipe.cache_if is not None and not recipe.cache_if(value):
             yield release
             return value
@@ -220,6 +216,8 @@ class Fetching(Looking):
         self.drop(wanted.key)
         if isinstance(reply, RedisError):
             self.failed("fill", reply)
+            if self.settings.on_error == "raise":
+                raise reply
 
     def sealed(
         self, wanted: Wanted, value: Any, tokens: dict[str, bytes], cost: int = 0
@@ -262,14 +260,28 @@ class Fetching(Looking):
         began = monotonic()
         try:
             value = yield Compute(_maker(wanted))
-        except Exception:
-            wanted.counters.errors()
+        except Exception as error:
+            self._failed(wanted, error, began)
             if old is MISSING:
                 raise
-            wanted.counters.stale_served()
-            return given(old, wanted)
-        wanted.counters.computed(monotonic() - began)
+            return self._stale(old, wanted)
+        self._computed(wanted, began)
         return value
+
+    def _computed(self, wanted: Wanted, began: float) -> None:
+        seconds = monotonic() - began
+        wanted.counters.computed(seconds)
+        self._tell(CacheComputed(function=wanted.recipe.function, seconds=seconds))
+
+    def _failed(self, wanted: Wanted, error: Exception, began: float) -> None:
+        wanted.counters.errors()
+        function, seconds, name = wanted.recipe.function, monotonic() - began, type(error).__name__
+        self._tell(CacheComputed(function=function, seconds=seconds, error=name))
+
+    def _stale(self, value: Any, wanted: Wanted) -> Any:
+        wanted.counters.stale_served()
+        self._tell(StaleServed(function=wanted.recipe.function))
+        return given(value, wanted)
 
     def _recalled(self, wanted: Wanted) -> Any:
         """Return what was near once, and may be served where nothing better can be had."""
@@ -280,8 +292,9 @@ class Fetching(Looking):
         return held[0] if held is not MISSING and held[1] < spare else MISSING
 
     def failed(self, what: str, error: RedisError) -> None:
-        """Tell of an error that nobody else hears of."""
-        self._tell(CacheFailed(command=what, error=type(error).__name__))
+        """Tell of an error that nobody else hears of, but of an outage only once in a while."""
+        if not isinstance(error, SkippedError):
+            self._tell(CacheFailed(command=what, error=type(error).__name__))
 
 
 def given(value: Any, wanted: Wanted) -> Any:

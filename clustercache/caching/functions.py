@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import inspect
+from dataclasses import replace
 from functools import partial, update_wrapper
 from typing import TYPE_CHECKING, Any, Final
 
@@ -106,7 +107,7 @@ class Function:
         self.function = function
         named = ("name", "version", "key", "ignore")
         self.keys = Keys(function, **{name: options[name] for name in named})
-        self.recipe = recipe_of(cache, options)
+        self.recipe = replace(recipe_of(cache, options), function=self.keys.name)
         shared = cache._shared  # noqa: SLF001 - ours too
         self.plans = shared.plans
         self.counters = shared.counters_of(self.keys.name)
@@ -152,7 +153,8 @@ class Function:
 
     def cache_stats(self) -> FunctionStats:
         """Return what was counted."""
-        return self.counters.read()
+        stats: FunctionStats = self.counters.read()
+        return stats
 
     def cache_clear(self) -> Any:
         """Unlink the tokens that all its values depend on."""

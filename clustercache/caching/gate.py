@@ -102,9 +102,13 @@ class Gate:
             self.tripped = False
 
 
-def skipped(key: str) -> RedisError:
+class SkippedError(ShardUnavailableError):
+    """A call was not sent, for its shard did not answer an earlier one."""
+
+
+def skipped(key: str) -> SkippedError:
     """Return the error of a call that was not sent."""
-    return ShardUnavailableError(
+    return SkippedError(
         "the shard did not answer a moment ago; it is probed, and asked again once it does",
         slot=key_slot(key.encode()),
     )

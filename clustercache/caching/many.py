@@ -67,15 +67,14 @@ class FetchingMany(Fetching):
         began = monotonic()
         try:
             made = yield Compute(partial(make, lacking))
-        except Exception:
-            wanted[0].counters.errors()
+        except Exception as error:
+            self._failed(wanted[0], error, began)
             yield Ask(
                 [Call("release", wanted[at].key, (token,)) for at, (token, _) in granted.items()]
             )
             raise
-        seconds = monotonic() - began
-        wanted[0].counters.computed(seconds)
-        cost = int(seconds * 1_000_000 / len(lacking))
+        self._computed(wanted[0], began)
+        cost = int((monotonic() - began) * 1_000_000 / len(lacking))
         calls = []
         for at, (token, tokens) in granted.items():
             one, value = wanted[at], made.get(at, MISSING)
