@@ -1,19 +1,43 @@
-"""The asynchronous half of the cache backend: no thread is used for it."""
+"""The asynchronous half of the cache backend.
+
+No thread is used for it, but for one thing: to pickle a query that was not sent yet sends it,
+which Django refuses in an event loop.
+"""
 
 from __future__ import annotations
 
 # ruff: noqa: ASYNC109 - Django's name for a time to live
 import inspect
-from typing import TYPE_CHECKING, Any
+from functools import wraps
+from typing import TYPE_CHECKING, Any, TypeVar
 
+from asgiref.sync import sync_to_async
 from django.core.cache.backends.base import DEFAULT_TIMEOUT
+from django.core.exceptions import SynchronousOnlyOperation
 
 from clustercache.caching.near import MISSING
 from clustercache.caching.ways import SURE
 from clustercache.django.keyed import ABSENT, LOT, Keyed, left
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Awaitable, Callable, Iterable, Mapping
+
+Method = TypeVar("Method", bound="Callable[..., Awaitable[Any]]")
+
+
+def _or_in_a_thread(method: Method) -> Method:
+    """Call the blocking twin of a method in a thread, where a value cannot be pickled in here."""
+    twin = method.__name__.removeprefix("a")
+
+    @wraps(method)
+    async def run(self: Keyed, *args: Any, **options: Any) -> Any:
+        try:
+            return await method(self, *args, **options)
+        except SynchronousOnlyOperation:  # nothing was sent: it is pickled first
+            return await sync_to_async(getattr(self, twin))(*args, **options)
+
+    found: Any = run
+    return found  # type: ignore[no-any-return]
 
 
 class AsyncHalf(Keyed):
@@ -23,6 +47,7 @@ class AsyncHalf(Keyed):
         """Return a value, or `default`; see `ClusterCache.get`."""
         return await self.inner.aio.get(self.make_and_validate_key(key, version=version), default)
 
+    @_or_in_a_thread
     async def aset(
         self, key: Any, value: Any, timeout: Any = DEFAULT_TIMEOUT, version: int | None = None
     ) -> None:
@@ -30,6 +55,7 @@ class AsyncHalf(Keyed):
         key = self.make_and_validate_key(key, version=version)
         await self.inner.aio.set(key, value, self.get_backend_timeout(timeout))
 
+    @_or_in_a_thread
     async def aadd(
         self, key: Any, value: Any, timeout: Any = DEFAULT_TIMEOUT, version: int | None = None
     ) -> bool:
@@ -51,13 +77,20 @@ class AsyncHalf(Keyed):
             timeout: Seconds.
             version: Of the key.
         """
+        made: list[Any] = []
 
         async def make() -> Any:
-            made = default() if callable(default) else default
-            return await made if inspect.isawaitable(made) else made
+            value = default() if callable(default) else default
+            made[:] = [await value if inspect.isawaitable(value) else value]
+            return made[0]
 
-        key = self.make_and_validate_key(key, version=version)
-        return await self.inner.aio.get_or_set(key, make, self.get_backend_timeout(timeout))
+        whole = self.make_and_validate_key(key, version=version)
+        try:
+            return await self.inner.aio.get_or_set(whole, make, self.get_backend_timeout(timeout))
+        except SynchronousOnlyOperation:
+            if not made:
+                raise
+            return await sync_to_async(self.get_or_set)(key, lambda: made[0], timeout, version)
 
     async def atouch(
         self, key: Any, timeout: Any = DEFAULT_TIMEOUT, version: int | None = None
@@ -119,6 +152,7 @@ class AsyncHalf(Keyed):
         found = await self.inner.aio.get_many(asked)
         return {asked[key]: value for key, value in found.items()}
 
+    @_or_in_a_thread
     async def aset_many(
         self,
         data: Mapping[Any, Any],
