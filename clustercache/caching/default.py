@@ -101,7 +101,8 @@ def _lazy(function: Callable[..., Any], options: dict[str, Any]) -> Any:
         if made is None:
             cache = default()
             with _lock:
-                made = made or cache.cached(**options)(function)
+                if made is None:
+                    made = cache.cached(**options)(function)
         return made
 
     def called(*args: Any, **kwargs: Any) -> Any:

@@ -153,7 +153,8 @@ class Function:
 
     def cache_stats(self) -> FunctionStats:
         """Return what was counted."""
-        return self.counters.read()
+        stats: FunctionStats = self.counters.read()
+        return stats
 
     def cache_clear(self) -> Any:
         """Unlink the tokens that all its values depend on."""
