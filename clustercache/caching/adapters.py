@@ -45,8 +45,10 @@ def near_of(given: Any) -> NearCache | None:
     Raises:
         ConfigurationError: Something in it is unknown or out of range.
     """
-    if given is None or given is False or isinstance(given, NearCache):
-        return given or None
+    if isinstance(given, NearCache):
+        return given
+    if given is None or given is False:
+        return None
     if given is True:
         return NearCache()
     if isinstance(given, int):

@@ -103,7 +103,7 @@ class ClusterCache:
         """The current application's cache; it can decorate functions before there is one.
 
         Each application has a `Cache` of its own, made when it is used first and closed at exit.
-        What is computed in the background has an application context, but no request.
+        What is computed in the background has an application context of its own.
 
         Raises:
             ConfigurationError: The application has none; a decorated function's first call tells.
