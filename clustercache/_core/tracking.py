@@ -150,19 +150,22 @@ class Coherence:
             return -math.inf
         return entry.began if moved else source.ends.get(entry.source_epoch, entry.began)
 
-    def claim(self, key: bytes, source: Source, now: float) -> Token | None:
+    def claim(
+        self, key: bytes, source: Source, now: float, slot: int | None = None
+    ) -> Token | None:
         """Return a token for a read that is about to be sent, or None where nothing may be kept.
 
         Args:
             key: What is read.
             source: The connection that it is read on.
             now: In monotonic seconds.
+            slot: The key's, where it is known already.
         """
         if not source.ready:
             return None
         token = self._inflight.get(key)
         if token is None or token.source is not source or not self._unmoved(token):
-            token = self._inflight[key] = Token(key, source, now)
+            token = self._inflight[key] = Token(key, source, now, slot)
             token.slot_epoch = self._slot_epochs[token.slot]
             token.epoch, token.flushes = self.epoch, self.flushes
         token.users += 1

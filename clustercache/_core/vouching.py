@@ -76,9 +76,9 @@ class Token:
     __slots__ = ("began", "epoch", "flushes", "key", "slot", "slot_epoch", "source",
                  "source_epoch", "users")  # fmt: skip
 
-    def __init__(self, key: bytes, source: Source, now: float) -> None:
+    def __init__(self, key: bytes, source: Source, now: float, slot: int | None) -> None:
         self.key = key
-        self.slot = key_slot(key)
+        self.slot = key_slot(key) if slot is None else slot
         self.source = source
         self.source_epoch = source.epoch
         self.slot_epoch = 0

@@ -167,6 +167,11 @@ class Link(Generic[TalkT]):
         if self._pulse.wants_ping(now, settled=self.session.settled):
             self.write(self.session.ping())
 
+    @property
+    def waits(self) -> bool:
+        """Whether to read can take a while though something has come: half a record of TLS."""
+        return self._tls is not None
+
     def fileno(self) -> int | None:
         """Return the socket's descriptor for poll(), or None while there is none."""
         return None if self._connection is None else self._connection.fileno()

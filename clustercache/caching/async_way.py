@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 from redis.exceptions import RedisError
 
-from clustercache.caching.ways import Ways, is_repeatable
+from clustercache._async.together import read_together
+from clustercache.caching.ways import FEW, Ways, is_repeatable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -22,6 +23,7 @@ class AsyncClusterWay(Ways):
         """Ask nothing yet."""
         super().__init__(client, client._knowledge, settings)  # noqa: SLF001 - ours too
         self._background = background
+        self._is_plain = not (client.config.hooks or client.config.recodes)
 
     async def ask(self, calls: Sequence[Call], *, sure: bool = False) -> list[Any]:
         """Return the calls' outcomes, in order: replies, or errors where there are none."""
@@ -50,7 +52,13 @@ class AsyncClusterWay(Ways):
     async def _gets(self, keys: Sequence[str]) -> list[Any]:
         if len(keys) == 1:
             return await self._send((("GET", keys[0]),))
-        outcomes: list[Any] = await self.client._read_each(keys)  # noqa: SLF001 - ours too
+        client = self.client
+        if len(keys) <= FEW and self._is_plain and client._limited() is None:  # noqa: SLF001 - ours too
+            here: Any = client._here()  # noqa: SLF001 - ours too
+            replies = await read_together(here.map, keys)
+            if replies is not None:
+                return replies
+        outcomes: list[Any] = await client._read_each(keys)  # noqa: SLF001 - ours too
         return outcomes
 
     async def _send(self, commands: Sequence[tuple[Any, ...]]) -> list[Any]:

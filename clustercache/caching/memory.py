@@ -77,6 +77,11 @@ class Memory:
 
     # Keys -------------------------------------------------------------------------------------
 
+    def held(self) -> list[str]:
+        """Return all keys that are held."""
+        with self._lock:
+            return [key for key in list(self._held) if self._get(key) is not None]
+
     @property
     def _now(self) -> int:
         return int(self._clock() * 1000)

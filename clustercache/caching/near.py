@@ -189,10 +189,10 @@ class NearCache:
 
     # For readings -----------------------------------------------------------------------------
 
-    def claim(self, key: bytes, source: Source) -> Token | None:
+    def claim(self, key: bytes, source: Source, slot: int | None = None) -> Token | None:
         """Return a token for a read that is about to be sent, unless nothing may be kept."""
         with self._lock:
-            return self._coherence.claim(key, source, monotonic())
+            return self._coherence.claim(key, source, monotonic(), slot)
 
     def release(self, token: Token) -> None:
         """Give a token back."""

@@ -3,23 +3,20 @@
 from __future__ import annotations
 
 from time import monotonic
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from redis.exceptions import RedisError
 
 from clustercache._core.slots import key_slot
 from clustercache._core.wire import pack_many
 from clustercache._sync.together import read_together
-from clustercache.caching.ways import Ways, is_repeatable
+from clustercache.caching.ways import FEW, Ways, is_repeatable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from clustercache.caching.background import Background
     from clustercache.caching.calls import Call
-
-_FEW: Final = 8
-"""Keys of which all may well be at one node."""
 
 
 class ClusterWay(Ways):
@@ -61,7 +58,7 @@ class ClusterWay(Ways):
         client = self.client
         if len(keys) == 1:
             return self._send((("GET", keys[0]),))
-        if len(keys) <= _FEW and self._is_plain and client._limited() is None:  # noqa: SLF001 - ours too
+        if len(keys) <= FEW and self._is_plain and client._limited() is None:  # noqa: SLF001 - ours too
             data = pack_many([("GET", key) for key in keys])
             slots = [key_slot(key.encode()) for key in keys]
             until = monotonic() + client.config.deadline

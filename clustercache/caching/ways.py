@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from clustercache.caching.reading import Reading
     from clustercache.caching.settings import CacheSettings
 
+FEW: Final = 8
+"""Keys that are read on the plain path, if it is free."""
+
 SURE: Final = 10.0
 """Seconds, at the least, for what has to be confirmed."""
 
