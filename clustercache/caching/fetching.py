@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from clustercache.caching.settings import CacheSettings
     from clustercache.instrumentation import Event
 
-_POLL: Final = (0.02, 0.25)
+_POLL: Final = (0.02, 0.1)
 """Seconds until the first look of whoever waits, and what the pauses grow to."""
 
 _TAG_SPARE: Final = 3_600_000
