@@ -5,7 +5,9 @@ invalidations, so that the order of what comes on it closes the race between the
 says that an entry is still true; so each remembers the epochs that it was read under, and is served
 only while none of them has moved and its source was heard of a short while ago:
 
-    hit(name)       no epoch moved, now < until, now - last_pong < max_silence
+    hit(name)       no epoch moved, now < until, now - last_pong < max_silence; the same for each
+                    name that the entry depends on, which has to have the value that it had
+    recall(name)    what is held and may not be served, and for how long it may have been untrue
     claim(key)      before the read is sent: a token, with the epochs as they are
     fill(token)     after the reply: kept only where the token still stands and no epoch moved
     void(keys)      an invalidation, from whichever source, or an own write: entries and tokens go
@@ -18,6 +20,10 @@ only while none of them has moved and its source was heard of a short while ago:
 A read that is answered with a redirect, or not at all, loses its token: what is served in its stead
 came from somewhere that will not tell when it changes.
 
+What was invalidated, flushed or discarded is never recalled; what became doubtful, because its
+source was lost or its slot moved, is. A flush is of everything doubtful, too: the node that was
+emptied may hold those keys by now.
+
 An absent key is kept for `ABSENT` seconds at the most: after its slot has moved nothing is pushed
 for it, on any server.
 
@@ -28,18 +34,21 @@ Facebook", NSDI'13, for tokens that an invalidation voids.
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol
 
-from clustercache._core.slots import SLOT_COUNT, key_slot
+from clustercache._core.owners import changed, owners_of, primaries_of
+from clustercache._core.slots import SLOT_COUNT
+from clustercache._core.vouching import Entry, Token
+from clustercache._core.watches import Watches
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable, Iterable, Sequence
+    from collections.abc import Collection, Hashable, Iterable
 
     from clustercache._core.topology import Topology
+    from clustercache._core.vouching import Depends, Health, Source
 
 ABSENT = 1.0
 """Seconds that a key's absence is kept."""
-_T = TypeVar("_T")
 
 
 class Entries(Protocol):
@@ -58,94 +67,15 @@ class Entries(Protocol):
         """Drop all."""
 
 
-class Source:
-    """One tracking connection to one primary, and its successors to the same.
-
-    Attributes:
-        epoch: Moves when what it vouched for is void.
-        pong: When the last PING was sent that was answered, in monotonic seconds.
-        ready: Whether it is tracked, and its node serves.
-        slots: What its node said of the slots' owners.
-        config_epoch: What its node said of its own config epoch.
-    """
-
-    __slots__ = ("config_epoch", "epoch", "pong", "ready", "slots")
-
-    def __init__(self) -> None:
-        self.epoch = 0
-        self.pong = -math.inf
-        self.ready = False
-        self.slots: Any = None
-        self.config_epoch: Any = None
-
-
-class Health(NamedTuple):
-    """What a node answered to CLUSTER INFO, CLUSTER SLOTS and PING, in this order.
-
-    Attributes:
-        sent: When they were SENT, in monotonic seconds: the answers may have lain about.
-        serving: Whether the node serves its slots (`cluster_state:ok`).
-        slots: Who owns which slot: CLUSTER SLOTS as it was parsed.
-        config_epoch: The node's own. It moves whenever the node gets a slot, so that one that left
-            and came back between two heartbeats is noticed, too.
-    """
-
-    sent: float
-    serving: bool
-    slots: Any = None
-    config_epoch: Any = None
-
-
-class Token:
-    """The right to keep what a read brings, shared by reads of one key at the same time."""
-
-    __slots__ = ("began", "epoch", "key", "slot", "slot_epoch", "source", "source_epoch", "users")
-
-    def __init__(self, key: bytes, source: Source, now: float) -> None:
-        self.key = key
-        self.slot = key_slot(key)
-        self.source = source
-        self.source_epoch = source.epoch
-        self.slot_epoch = 0
-        self.epoch = 0
-        self.began = now
-        self.users = 0
-
-
-class Entry:
-    """What is kept of one key under one name, and the epochs that it was read under."""
-
-    __slots__ = (
-        "began",
-        "key",
-        "name",
-        "size",
-        "slot",
-        "slot_epoch",
-        "source",
-        "source_epoch",
-        "until",
-        "value",
-    )
-
-    def __init__(self, token: Token, name: Hashable, value: Any, until: float, size: int) -> None:
-        self.name = name
-        self.value = value
-        self.until = until
-        self.size = size
-        self.began = token.began
-        self.key = token.key
-        self.slot = token.slot
-        self.source = token.source
-        self.source_epoch = token.source_epoch
-        self.slot_epoch = token.slot_epoch
-
-
 class Coherence:
-    """The state of one process's near cache. Not thread-safe: its owner has a lock."""
+    """The state of one process's near cache. Not thread-safe: its owner has a lock.
 
-    __slots__ = ("_inflight", "_names", "_slot_epochs", "entries", "epoch", "max_silence",
-                 "max_staleness")  # fmt: skip
+    Attributes:
+        watches: Who is to be woken when a key is void.
+    """
+
+    __slots__ = ("_inflight", "_names", "_slot_epochs", "entries", "epoch", "flushes",
+                 "max_silence", "max_staleness", "watches")  # fmt: skip
 
     def __init__(self, entries: Entries, *, max_silence: float, max_staleness: float) -> None:
         """Begin with nothing.
@@ -158,7 +88,8 @@ class Coherence:
         self.entries = entries
         self.max_silence = max_silence
         self.max_staleness = max_staleness
-        self.epoch = 0
+        self.epoch = self.flushes = 0
+        self.watches = Watches()
         self._slot_epochs = [0] * SLOT_COUNT
         self._inflight: dict[bytes, Token] = {}
         self._names: dict[bytes, dict[Hashable, None]] = {}
@@ -181,24 +112,62 @@ class Coherence:
             and now - source.pong < self.max_silence
             and entry.slot_epoch == self._slot_epochs[entry.slot]
         ):
+            for needed, value in entry.depends:
+                other = self.hit(needed, now)
+                if other is None or other.value != value:
+                    return None
             return entry
         return None
 
-    def claim(self, key: bytes, source: Source, now: float) -> Token | None:
+    def recall(self, name: Hashable, now: float) -> tuple[Entry, float] | None:
+        """Return what is held, and for how many seconds it may have been untrue: 0.0 if it is true.
+
+        That is since its time on the server ended, or since it ceased to be known as true. Nothing
+        is returned that was invalidated, or of which nobody knows whether it was.
+
+        Args:
+            name: What it is kept by.
+            now: In monotonic seconds.
+        """
+        try:
+            entry = self.entries[name]
+        except KeyError:
+            return None
+        age = now - min(self._known_until(entry, now), entry.expires)
+        for needed, value in entry.depends:
+            other = self.recall(needed, now)
+            if other is None or other[0].value != value:
+                return None
+            age = max(age, other[1])
+        return None if age == math.inf else (entry, max(age, 0.0))
+
+    def _known_until(self, entry: Entry, now: float) -> float:
+        source, moved = entry.source, entry.slot_epoch != self._slot_epochs[entry.slot]
+        if entry.source_epoch == source.epoch and not moved:
+            silent = now - source.pong >= self.max_silence
+            return max(entry.began, source.pong) if silent else now
+        if entry.flushes != self.flushes:
+            return -math.inf
+        return entry.began if moved else source.ends.get(entry.source_epoch, entry.began)
+
+    def claim(
+        self, key: bytes, source: Source, now: float, slot: int | None = None
+    ) -> Token | None:
         """Return a token for a read that is about to be sent, or None where nothing may be kept.
 
         Args:
             key: What is read.
             source: The connection that it is read on.
             now: In monotonic seconds.
+            slot: The key's, where it is known already.
         """
         if not source.ready:
             return None
         token = self._inflight.get(key)
         if token is None or token.source is not source or not self._unmoved(token):
-            token = self._inflight[key] = Token(key, source, now)
+            token = self._inflight[key] = Token(key, source, now, slot)
             token.slot_epoch = self._slot_epochs[token.slot]
-            token.epoch = self.epoch
+            token.epoch, token.flushes = self.epoch, self.flushes
         token.users += 1
         return token
 
@@ -223,6 +192,8 @@ class Coherence:
         name: Hashable = None,
         size: int = 1,
         absent: bool = False,
+        depends: Depends = (),
+        cost: int = 0,
     ) -> Entry | None:
         """Keep what was read, if its token stands; return the entry.
 
@@ -234,13 +205,19 @@ class Coherence:
             name: What it is looked up by; None means by the key.
             size: What the entry weighs.
             absent: Whether the value says that there is no such key.
+            depends: Names, and what has to be kept under each for the entry to be served.
+            cost: What it cost to make the value, in microseconds.
         """
-        life = min(ttl, self.max_staleness, ABSENT if absent else math.inf)
-        until = token.began + life
+        life = ABSENT if absent and ttl > ABSENT else ttl
+        expires = until = token.began + life
+        if life > self.max_staleness:
+            until = token.began + self.max_staleness
         if not self.stands(token) or until <= now:
             return None
         label = token.key if name is None else name
-        entry = Entry(token, label, value, until, size)
+        entry = Entry(token, label, value)
+        entry.expires, entry.until, entry.size = expires, until, size
+        entry.depends, entry.cost = depends, cost
         self.drop(label)
         self.entries[label] = entry
         if label != token.key:
@@ -277,6 +254,7 @@ class Coherence:
         """
         for key in keys:
             self._inflight.pop(key, None)
+            self.watches.ring(key)
             self.entries.pop(key, None)
             for name in self._names.pop(key, ()):
                 self.entries.pop(name, None)
@@ -287,6 +265,7 @@ class Coherence:
         Also for a child behind a fork: its parent's connections tell it nothing.
         """
         self.epoch += 1
+        self.watches.ring_all()
         self.entries.clear()
         self._names.clear()
 
@@ -313,17 +292,23 @@ class Coherence:
             source: Whose connection it is.
             health: What its node answered behind CLIENT TRACKING.
         """
-        source.epoch += 1
-        self._certify(source, health)
+        source.end_epoch()
+        source.certify(health)
 
     def flushed(self, source: Source) -> None:
         """Void all that a source vouched for: its node was emptied."""
-        source.epoch += 1
+        self.flushes += 1
+        self._end_epoch(source)
 
     def lost(self, source: Source) -> None:
         """Void all that a source vouched for: its connection is gone, or a PING got no answer."""
-        source.epoch += 1
+        self._end_epoch(source)
         source.ready = False
+
+    def _end_epoch(self, source: Source) -> None:
+        if source.ready:
+            self.watches.ring_all()
+        source.end_epoch()
 
     def beat(self, source: Source, health: Health) -> None:
         """Take a heartbeat's answer: all that was pushed before it has come.
@@ -335,12 +320,8 @@ class Coherence:
         if health.slots != source.slots:
             self.moved(changed(owners_of(source.slots), owners_of(health.slots)))
         if not health.serving or health.config_epoch != source.config_epoch:
-            source.epoch += 1
-        self._certify(source, health)
-
-    def _certify(self, source: Source, health: Health) -> None:
-        source.slots, source.config_epoch = health.slots, health.config_epoch
-        source.pong, source.ready = health.sent, health.serving
+            self._end_epoch(source)
+        source.certify(health)
 
     def overdue(self, sent: float, now: float) -> bool:
         """Tell whether a PING that was sent at `sent` is answered too late: its link is `lost`."""
@@ -348,29 +329,12 @@ class Coherence:
 
     # Slots ------------------------------------------------------------------------------------
 
-    def moved(self, slots: Iterable[int]) -> None:
+    def moved(self, slots: Collection[int]) -> None:
         """Void what is kept of slots that changed hands."""
         for slot in slots:
             self._slot_epochs[slot] += 1
+        self.watches.ring_slots(slots)
 
     def followed(self, old: Topology, new: Topology) -> None:
         """Void what is kept of the slots that two snapshots of the map do not agree on."""
-        self.moved(changed(_primaries(old), _primaries(new)))
-
-
-def _primaries(topology: Topology) -> list[Any]:
-    return [shard and shard.primary.address for shard in topology.slots]
-
-
-def owners_of(slots: Any) -> list[Any]:
-    """Return who owns each slot, from a reply to CLUSTER SLOTS; None where nobody, or nothing."""
-    owners: list[Any] = [None] * SLOT_COUNT
-    for start, end, primary, *_ in slots or ():
-        # The id stays when the address changes; Redis 3 has none.
-        owners[start : end + 1] = [tuple(primary[2:3] or primary[:2])] * (end + 1 - start)
-    return owners
-
-
-def changed(old: Sequence[_T], new: Sequence[_T]) -> list[int]:
-    """Return where two lists of all slots' owners differ."""
-    return [slot for slot in range(SLOT_COUNT) if old[slot] != new[slot]]
+        self.moved(changed(primaries_of(old), primaries_of(new)))

@@ -3,23 +3,25 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Self
 
-from redis.exceptions import RedisError
-
 from clustercache._async.cluster import AsyncCluster
-from clustercache.caching.abackground import AsyncBackground, arenewing
+from clustercache.caching.abackground import AsyncBackground
+from clustercache.caching.arenewals import arenewing
+from clustercache.caching.async_way import AsyncClusterWay
 from clustercache.caching.base import DEFAULT, BaseCache, there
+from clustercache.caching.calls import Call
 from clustercache.caching.decorating import Decorating
 from clustercache.caching.doings import Ask, Compute, Look, Rest
 from clustercache.caching.local_lock import LocalLocks
 from clustercache.caching.memory import Memory
 from clustercache.caching.names import misuse
 from clustercache.caching.near import MISSING
+from clustercache.caching.reading import Untracked
 from clustercache.caching.tracker import Tracker
-from clustercache.caching.ways import Ways, gets, in_seconds, is_repeatable, unanswered, untracked
+from clustercache.caching.ways import answered, in_seconds
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
@@ -28,7 +30,6 @@ if TYPE_CHECKING:
 
     from clustercache.caching.aflights import AsyncFlights
     from clustercache.caching.cache import Cache
-    from clustercache.caching.calls import Call
     from clustercache.caching.doings import Doing, Later, Plan
     from clustercache.caching.freshness import Ttl
 
@@ -220,17 +221,22 @@ class AsyncCache(Decorating, BaseCache):
         return self._memory.ask(calls) if self._memory else await self._way.ask(calls, sure=sure)
 
     async def _look(self, doing: Look) -> Any:
-        if self._tracker is not None and doing.near:
-            keys = [key.encode() for key in doing.keys]
-            readings = await self._tracker.aread(keys, monotonic() + self.settings.deadline)
-        else:
-            readings = untracked(doing.keys)
-        lacking = unanswered(readings)
-        if lacking:
-            outcomes = await self._ask(gets(lacking))
-            for reading, outcome in zip(lacking, outcomes, strict=True):
-                reading.data = outcome
+        keys = doing.keys
+        if self._tracker is None or not doing.near:
+            return [Untracked(outcome) for outcome in await self._read(keys)]
+        until = monotonic() + self.settings.deadline
+        readings = await self._tracker.aread([key.encode() for key in keys], until)
+        answering = answered(readings, keys)
+        for asked in answering:
+            outcomes = await self._read(asked)
+            with suppress(StopIteration):
+                answering.send(outcomes)
         return readings
+
+    async def _read(self, keys: Sequence[str]) -> Sequence[Any]:
+        if self._memory is not None:
+            return self._memory.ask([Call("get", key) for key in keys])
+        return await self._way.read(keys)
 
     def _renewing(self, doing: Compute) -> AbstractAsyncContextManager[object]:
         if doing.lease is None or doing.renew is None:
@@ -296,48 +302,3 @@ class AsyncCache(Decorating, BaseCache):
     ) -> None:
         """Close it."""
         await self.aclose()
-
-
-class AsyncClusterWay(Ways):
-    """Sends calls by an `AsyncCluster`."""
-
-    def __init__(self, client: Any, settings: Any, background: AsyncBackground) -> None:
-        """Ask nothing yet."""
-        super().__init__(client, client._knowledge, settings)  # noqa: SLF001 - ours too
-        self._background = background
-
-    async def ask(self, calls: Sequence[Call], *, sure: bool = False) -> list[Any]:
-        """Return the calls' outcomes, in order: replies, or errors where there are none."""
-        sending = self.sending(calls, sure=sure)
-        try:
-            commands = next(sending)
-            with self.limits(sure=sure, repeatable=is_repeatable(calls)):
-                while True:
-                    commands = sending.send(await self._send(commands))
-        except StopIteration as end:
-            outcomes: list[Any] = end.value
-            return outcomes
-
-    async def _send(self, commands: Sequence[tuple[Any, ...]]) -> list[Any]:
-        try:
-            if len(commands) == 1:
-                return [await self.client.execute_command(*commands[0])]
-            pipeline = self.client.pipeline()
-            for words in commands:
-                pipeline.execute_command(*words)
-            outcomes: list[Any] = await pipeline.execute(raise_on_error=False)
-        except RedisError as error:
-            return [error] * len(commands)
-        return outcomes
-
-    def probe(self, key: str) -> None:
-        """Read a key of a shard while nobody waits, and tell the gate."""
-
-        async def work() -> None:
-            (outcome,) = await self._send([("EXISTS", key)])
-            if isinstance(outcome, RedisError):
-                self.gate.failed(key, outcome)
-            else:
-                self.gate.succeeded(key)
-
-        self._background.submit(("probe", key), work)

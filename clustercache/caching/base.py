@@ -8,10 +8,11 @@ from dataclasses import replace
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final, Self
 
+from clustercache._core.read_from import ReadFrom
 from clustercache.caching.direct import Direct, tag_labels
 from clustercache.caching.freshness import Freshness
 from clustercache.caching.layout import Layout
-from clustercache.caching.looking import FUNCTION, NAMESPACE, Wanted
+from clustercache.caching.looking import NAMESPACE, Wanted
 from clustercache.caching.memory import Memory, memory_at
 from clustercache.caching.near import MISSING, NearCache
 from clustercache.caching.settings import NAMES, CacheSettings, Recipe
@@ -34,6 +35,7 @@ class Default:
         return "<the cache's own>"
 
 
+_UNTAGGED: Final[tuple[str, ...]] = (NAMESPACE,)
 DEFAULT: Final[Any] = Default()
 """Stands for what the cache was told, where None has a meaning of its own."""
 
@@ -99,17 +101,17 @@ class BaseCache(ABC):
         if unknown:
             msg = f"unknown options: {', '.join(sorted(unknown))}"
             raise ConfigurationError(msg)
-        if near is not None and not isinstance(near, NearCache):
-            msg = "near= takes a NearCache(...), or None"
-            raise ConfigurationError(msg)
         self._owns_client = False
         in_process = isinstance(client, Memory)
         if not in_process and not isinstance(client, self._client):
             kind, own_name = self._client.__name__, type(self).__name__
-            msg = f"{own_name} takes a {kind}, got a {type(client).__name__}: use {own_name}.from_url(url)"
+            got = type(client).__name__
+            msg = f"{own_name} takes a {kind}, got a {got}: use {own_name}.from_url(url)"
             raise ConfigurationError(msg)
-        if not in_process and client.config.decode_responses:
-            client = type(client)(replace(client.config, decode_responses=False))
+        if not in_process and not _is_fit(client.config):
+            client = type(client)(
+                replace(client.config, decode_responses=False, read_from=ReadFrom.PRIMARY)
+            )
             self._owns_client = True
         self.client = None if in_process else client
         settings = CacheSettings(**own)
@@ -150,7 +152,9 @@ class BaseCache(ABC):
         if memory is not None:
             return cls(memory, near=near, **own)
         settings = CacheSettings(**own)
-        cache = cls(cls._client.from_url(url, deadline=settings.deadline, **others), near=near, **own)
+        cache = cls(
+            cls._client.from_url(url, deadline=settings.deadline, **others), near=near, **own
+        )
         cache._owns_client = True
         return cache
 
@@ -164,12 +168,13 @@ class BaseCache(ABC):
         make: Callable[[], Any] | None = None,
     ) -> Wanted:
         """Return one value under a key of one's own."""
-        shared = self._shared
+        shared, labels = self._shared, _UNTAGGED
         recipe = shared.recipe if ttl is DEFAULT else _with_ttl(shared.recipe, ttl)
-        if isinstance(tags, str):
-            raise TypeError('tags takes several names; write tags=("name",)')
+        if tags:
+            if isinstance(tags, str):
+                raise TypeError('tags takes several names; write tags=("name",)')
+            labels += tag_labels(tags)
         whole = shared.plans.layout.value(key)
-        labels = (NAMESPACE, *tag_labels(tags))
         return Wanted(whole, whole, labels, recipe, shared.counters, make)
 
     def _dropped(self, failed: Mapping[str, Any]) -> list[str]:
@@ -220,6 +225,11 @@ def there(wanted: Iterable[str], values: Iterable[Any]) -> dict[str, Any]:
     """Return by key the values that are there."""
     pairs = zip(wanted, values, strict=True)
     return {key: value for key, value in pairs if value is not MISSING}
+
+
+def _is_fit(config: Any) -> bool:
+    """Tell whether a client returns bytes, of primaries: replicas are late with invalidations."""
+    return not config.decode_responses and config.read_from is ReadFrom.PRIMARY
 
 
 def _parted(options: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:

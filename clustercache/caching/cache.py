@@ -3,23 +3,24 @@
 from __future__ import annotations
 
 import threading
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Self
-
-from redis.exceptions import RedisError
 
 from clustercache._sync.cluster import Cluster
 from clustercache.caching.background import Background
 from clustercache.caching.base import DEFAULT, BaseCache, there
+from clustercache.caching.calls import Call
 from clustercache.caching.decorating import Decorating
 from clustercache.caching.doings import Ask, Compute, Look, Rest
 from clustercache.caching.local_lock import LocalLocks
 from clustercache.caching.memory import Memory
 from clustercache.caching.near import MISSING
+from clustercache.caching.reading import Untracked
 from clustercache.caching.renewals import RENEWALS
+from clustercache.caching.sync_way import ClusterWay
 from clustercache.caching.tracker import Tracker
-from clustercache.caching.ways import Ways, gets, in_seconds, is_repeatable, unanswered, untracked
+from clustercache.caching.ways import answered, in_seconds
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from clustercache.caching.aio import AsyncCache
-    from clustercache.caching.calls import Call
     from clustercache.caching.doings import Doing, Later, Plan
     from clustercache.caching.freshness import Ttl
 
@@ -119,7 +119,9 @@ class Cache(Decorating, BaseCache):
             ValueError: It is too large, or too deep; nothing was sent.
             RedisError: The server cannot be asked, and `on_error` is "raise".
         """
-        return not self._dropped(self._run(self._plans.store({self._wanted(key, ttl, tags): value})))
+        return not self._dropped(
+            self._run(self._plans.store({self._wanted(key, ttl, tags): value}))
+        )
 
     def add(self, key: str, value: Any, ttl: Ttl = DEFAULT, *, tags: Sequence[str] = ()) -> bool:
         """Store a value if there is none; tell whether it was stored.
@@ -175,7 +177,7 @@ class Cache(Decorating, BaseCache):
         return counted
 
     def ttl(self, key: str) -> float:
-        """Return the seconds that a value is still kept: `math.inf` for ever, 0.0 if it is not there.
+        """Return the seconds that a value is still kept: `math.inf` for ever, 0.0 for no value.
 
         Raises:
             RedisError: The server cannot be asked.
@@ -282,17 +284,22 @@ class Cache(Decorating, BaseCache):
         return self._memory.ask(calls) if self._memory else self._way.ask(calls, sure=sure)
 
     def _look(self, doing: Look) -> Any:
-        if self._tracker is not None and doing.near:
-            keys = [key.encode() for key in doing.keys]
-            readings = self._tracker.read(keys, monotonic() + self.settings.deadline)
-        else:
-            readings = untracked(doing.keys)
-        lacking = unanswered(readings)
-        if lacking:
-            outcomes = self._ask(gets(lacking))
-            for reading, outcome in zip(lacking, outcomes, strict=True):
-                reading.data = outcome
+        keys = doing.keys
+        if self._tracker is None or not doing.near:
+            return [Untracked(outcome) for outcome in self._read(keys)]
+        until = monotonic() + self.settings.deadline
+        readings = self._tracker.read([key.encode() for key in keys], until)
+        answering = answered(readings, keys)
+        for asked in answering:
+            outcomes = self._read(asked)
+            with suppress(StopIteration):
+                answering.send(outcomes)
         return readings
+
+    def _read(self, keys: Sequence[str]) -> Sequence[Any]:
+        if self._memory is not None:
+            return self._memory.ask([Call("get", key) for key in keys])
+        return self._way.read(keys)
 
     def _renewing(self, doing: Compute) -> AbstractContextManager[object]:
         if doing.lease is None or doing.renew is None:
@@ -348,47 +355,3 @@ class Cache(Decorating, BaseCache):
     ) -> None:
         """Close it."""
         self.close()
-
-
-class ClusterWay(Ways):
-    """Sends calls by a `Cluster`."""
-
-    def __init__(self, client: Any, settings: Any, background: Background) -> None:
-        """Ask nothing yet."""
-        super().__init__(client, client._map, settings)  # noqa: SLF001 - ours too
-        self._background = background
-
-    def ask(self, calls: Sequence[Call], *, sure: bool = False) -> list[Any]:
-        """Return the calls' outcomes, in order: replies, or errors where there are none."""
-        sending = self.sending(calls, sure=sure)
-        try:
-            commands = next(sending)
-            with self.limits(sure=sure, repeatable=is_repeatable(calls)):
-                while True:
-                    commands = sending.send(self._send(commands))
-        except StopIteration as end:
-            outcomes: list[Any] = end.value
-            return outcomes
-
-    def _send(self, commands: Sequence[tuple[Any, ...]]) -> list[Any]:
-        try:
-            if len(commands) == 1:
-                return [self.client.execute_command(*commands[0])]
-            pipeline = self.client.pipeline()
-            for words in commands:
-                pipeline.execute_command(*words)
-            outcomes: list[Any] = pipeline.execute(raise_on_error=False)
-        except RedisError as error:
-            return [error] * len(commands)
-        return outcomes
-
-    def probe(self, key: str) -> None:
-        """Read a key of a shard while nobody waits, and tell the gate."""
-        def work() -> None:
-            (outcome,) = self._send([("EXISTS", key)])
-            if isinstance(outcome, RedisError):
-                self.gate.failed(key, outcome)
-            else:
-                self.gate.succeeded(key)
-
-        self._background.submit(("probe", key), work)

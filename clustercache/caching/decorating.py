@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from clustercache.caching.stats import CacheInfo, FunctionStats
 
 P = ParamSpec("P")
+R = TypeVar("R")
 Q = ParamSpec("Q")
 S = TypeVar("S")
 R_co = TypeVar("R_co", covariant=True)
@@ -38,8 +39,12 @@ class CachedFunction(Protocol[P, R_co]):
         cache: The cache that it uses.
     """
 
-    __wrapped__: Callable[P, R_co]
     cache: Any
+
+    @property
+    def __wrapped__(self) -> Callable[P, R_co]:
+        """The function itself."""
+        ...
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R_co:
         """Return what the function returns, or did."""
@@ -138,11 +143,11 @@ class Decorating:
     near: NearCache | None
 
     @overload
-    def cached(self, function: Callable[P, R_co], /) -> CachedFunction[P, R_co]: ...
+    def cached(self, function: Callable[P, R], /) -> CachedFunction[P, R]: ...
     @overload
     def cached(
         self, /, **options: Unpack[Options]
-    ) -> Callable[[Callable[P, R_co]], CachedFunction[P, R_co]]: ...
+    ) -> Callable[[Callable[P, R]], CachedFunction[P, R]]: ...
     def cached(self, function: Any = None, /, **options: Any) -> Any:
         """Decorate a function so that its results are cached.
 
@@ -159,11 +164,11 @@ class Decorating:
         return functions.decorator(self, function, options, functions.wrapped)
 
     @overload
-    def cached_many(self, function: Callable[P, R_co], /) -> CachedFunction[P, R_co]: ...
+    def cached_many(self, function: Callable[P, R], /) -> CachedFunction[P, R]: ...
     @overload
     def cached_many(
         self, /, **options: Unpack[Options]
-    ) -> Callable[[Callable[P, R_co]], CachedFunction[P, R_co]]: ...
+    ) -> Callable[[Callable[P, R]], CachedFunction[P, R]]: ...
     def cached_many(self, function: Any = None, /, **options: Any) -> Any:
         """Decorate a function that takes many keys and returns a mapping from them to values.
 

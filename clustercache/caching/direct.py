@@ -7,13 +7,13 @@ differ, as after a `clear` somewhere else, the value is written again with the t
 
 from __future__ import annotations
 
-import random
 import time
 from os import urandom
 from typing import TYPE_CHECKING, Any, Final
 
 from redis.exceptions import RedisError
 
+from clustercache._limits import jitter
 from clustercache.caching.calls import Call
 from clustercache.caching.doings import Ask
 from clustercache.caching.entries import TOKEN_BYTES
@@ -55,7 +55,7 @@ class Direct(FetchingMany):
         return values
 
     def left(self, wanted: Wanted) -> Plan:
-        """Return the milliseconds that a value is still kept; -1 for ever, -2 if it is not there."""
+        """Return the milliseconds that a value is still kept; -1 for ever, -2 for no value."""
         (seen,) = yield from self.look((wanted,), near=False)
         if seen.error is not None:
             raise seen.error
@@ -101,7 +101,9 @@ class Direct(FetchingMany):
 
     def _once_each(self, wanted: Mapping[Wanted, Any]) -> list[tuple[Wanted, str]]:
         """Return each token once, as a value that depends on it and its label."""
-        found = {self.token_key(one.key, label): (one, label) for one in wanted for label in one.labels}
+        found = {
+            self.token_key(one.key, label): (one, label) for one in wanted for label in one.labels
+        }
         return list(found.values())
 
     def _guesses(self, wanted: Mapping[Wanted, Any]) -> dict[str, bytes]:
@@ -149,7 +151,7 @@ class Direct(FetchingMany):
         """Let a value that is there live as long as a new one; tell whether it is there."""
 
         def change(seen: Seen, _: dict[str, bytes]) -> tuple[bytes, int | None] | None:
-            life = wanted.recipe.freshness.lifetime(seen.value, random.random)
+            life = wanted.recipe.freshness.lifetime(seen.value, jitter)
             if seen.value is MISSING or seen.found.stored is None or life is None:
                 return None
             until = None if life.fresh is None else int(time.time() * 1000) + life.fresh
@@ -240,7 +242,7 @@ class Direct(FetchingMany):
         if errors and len(errors) == len(keys):
             raise errors[0]
         if errors:
-            msg = f"{len(errors)} of {len(keys)} could not be unlinked, so that old values may be served"
+            msg = f"{len(errors)} of {len(keys)} were not unlinked: old values may be served"
             raise PartialError(msg, dict(zip(keys, replies, strict=True)), command="UNLINK")
         for key in keys:
             self._known.pop(key, None)

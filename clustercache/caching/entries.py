@@ -10,15 +10,12 @@ Memcache at Facebook", NSDI'13). `scripts` has the other half.
 from __future__ import annotations
 
 from hashlib import sha1
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from clustercache._values.undecodable import Undecodable
-from clustercache.caching.envelope import Envelope
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from clustercache.caching.envelope import Envelopes
+    from clustercache.caching.envelope import Envelope, Envelopes
 
 LEASE: Final = b"\xccL"
 TOKEN_BYTES: Final = 16
@@ -60,11 +57,3 @@ def opened(data: bytes | None, envelopes: Envelopes) -> Found:
     except Undecodable:
         envelope = None
     return Found(stored, envelope, leased)
-
-
-def is_valid(envelope: Envelope, tokens: Mapping[str, Any]) -> bool:
-    """Tell whether all tags of an entry have the tokens that they had, and those asked for, too."""
-    tags = envelope.tags
-    return "" in tags and all(
-        token is not None and tags.get(label) == token for label, token in tokens.items()
-    ) and tokens.keys() >= tags.keys()

@@ -28,6 +28,9 @@ if TYPE_CHECKING:
 
 _MAGIC: Final = b"\xcc\x01"
 _HEAD: Final = Struct(">2sBIIQIH")
+_PLAIN_TAG: Final = b"\0\0\x10"
+"""How a tag without a name begins whose token has 16 bytes."""
+
 _UNTIL: Final = 11
 """Where the moment is in the head."""
 
@@ -116,7 +119,10 @@ class Envelopes:
             Exception: What the serializer raises.
         """
         if type(value) is int and -_LARGEST <= value < _LARGEST:
-            return self._head(DIGITS, fresh_until, cost, tags or {}) + b"%*d" % (DIGITS_WIDTH, value)
+            return self._head(DIGITS, fresh_until, cost, tags or {}) + b"%*d" % (
+                DIGITS_WIDTH,
+                value,
+            )
         body = self._serializer.dumps(value)
         if not isinstance(body, bytes):
             raise TypeError(f"{type(self._serializer).__qualname__}.dumps() has to return bytes")
@@ -151,7 +157,9 @@ class Envelopes:
         """
         if envelope.packing == DIGITS:
             return _integer(envelope.body)
-        body = decompress(envelope.packing & ~_RAISED, envelope.body, self._limit)
+        body, packing = envelope.body, envelope.packing & ~_RAISED
+        if packing != Packing.PLAIN:
+            body = decompress(packing, body, self._limit)
         try:
             return self._serializer.loads(body)
         except Undecodable:
@@ -200,6 +208,9 @@ def _facts(stored: bytes) -> tuple[int, int, Envelope] | None:
     at = _HEAD.size
     try:
         _, packing, writer, schema, until, cost, count = _HEAD.unpack_from(stored)
+        if stored.startswith(_PLAIN_TAG, at):  # the first one, mostly the only one
+            tags[""] = stored[at + 3 : at + 19]
+            at, count = at + 19, count - 1
         for _ in range(count):
             name_size, token_size = _TAG.unpack_from(stored, at)
             start = at + _TAG.size

@@ -13,7 +13,6 @@ key; so nothing that was computed from what was true before is stored after an i
 
 from __future__ import annotations
 
-import random
 import time
 from functools import partial
 from os import urandom
@@ -22,14 +21,16 @@ from typing import TYPE_CHECKING, Any, Final
 
 from redis.exceptions import RedisError
 
+from clustercache._limits import jitter
 from clustercache.caching.calls import Call
 from clustercache.caching.doings import Ask, Compute, Later, Look, Rest
 from clustercache.caching.entries import NOTHING, TOKEN_BYTES, opened
 from clustercache.caching.freshness import Verdict
+from clustercache.caching.gate import SkippedError
 from clustercache.caching.looking import TAG, Looking, Raised, Seen
 from clustercache.caching.names import name_of
 from clustercache.caching.near import MISSING
-from clustercache.instrumentation import CacheFailed
+from clustercache.instrumentation import CacheComputed, CacheFailed, StaleServed
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -79,17 +80,16 @@ class Fetching(Looking):
             return given(seen.value, wanted)
         if seen.verdict in {Verdict.EARLY, Verdict.STALE}:
             yield Later(wanted.key, partial(self.refresh, wanted, seen))
-            served = wanted.counters.far_hits
             if seen.verdict is Verdict.STALE:
-                served = wanted.counters.stale_served
-            served()
+                return self._stale(seen.value, wanted)
+            wanted.counters.far_hits()
             return given(seen.value, wanted)
         soft = wanted.recipe.soft_timeout
         if seen.value is not MISSING and soft is not None:
             value = yield Later(wanted.key, partial(self.refresh, wanted, seen), soft)
             if value is MISSING:
-                wanted.counters.stale_served()
-                return given(seen.value, wanted)
+                return self._stale(seen.value, wanted)
+            wanted.counters.misses()
             return value
         return (yield from self._lead(wanted, seen))
 
@@ -126,7 +126,7 @@ class Fetching(Looking):
             if taken[0] == 0:
                 if was_given_up or monotonic() >= until:
                     # Whoever waited for one that stored nothing does not wait for the next.
-                    return (yield from self._alone(wanted, seen.value))
+                    return (yield from self.alone(wanted, seen.value))
                 ends = monotonic() + taken[1] / 1000
                 yield from self._rest(wanted, min(until, ends))
                 was_given_up = monotonic() < ends
@@ -171,7 +171,7 @@ class Fetching(Looking):
             reading.close()
             if isinstance(data, RedisError) or not opened(data, wanted.recipe.envelopes).leased:
                 return
-            yield Rest(wanted.key, min(left, pause * (0.5 + random.random())))
+            yield Rest(wanted.key, min(left, pause * (0.5 + jitter())))
             pause = min(pause * 2, longest)
 
     # Making -----------------------------------------------------------------------------------
@@ -188,23 +188,20 @@ class Fetching(Looking):
             kept: Any = Raised(name_of(kind), error.args)
             yield from self._fill(wanted, seen, token, kept, began)
             raise
-        except Exception:
-            wanted.counters.errors()
+        except Exception as error:
+            self._failed(wanted, error, began)
             yield release
             if seen.value is MISSING or seen.verdict is not Verdict.ON_ERROR:
                 raise
-            wanted.counters.stale_served()
-            return given(seen.value, wanted)
-        wanted.counters.computed(monotonic() - began)
+            return self._stale(seen.value, wanted)
+        self._computed(wanted, began)
         if recipe.cache_if is not None and not recipe.cache_if(value):
             yield release
             return value
         yield from self._fill(wanted, seen, token, value, began)
         return value
 
-    def _fill(  # noqa: PLR0917 - what was made, and from when on
-        self, wanted: Wanted, seen: Seen, token: bytes, value: Any, began: float
-    ) -> Plan:
+    def _fill(self, wanted: Wanted, seen: Seen, token: bytes, value: Any, began: float) -> Plan:
         cost = int((monotonic() - began) * 1_000_000)
         try:
             sealed = self.sealed(wanted, value, seen.tokens, cost)
@@ -216,10 +213,14 @@ class Fetching(Looking):
             return
         data, kept = sealed
         self.drop(wanted.key)
-        (reply,) = yield Ask([Call("fill", wanted.key, (token, data, "" if kept is None else kept))])
+        (reply,) = yield Ask(
+            [Call("fill", wanted.key, (token, data, "" if kept is None else kept))]
+        )
         self.drop(wanted.key)
         if isinstance(reply, RedisError):
             self.failed("fill", reply)
+            if self.settings.on_error == "raise":
+                raise reply
 
     def sealed(
         self, wanted: Wanted, value: Any, tokens: dict[str, bytes], cost: int = 0
@@ -231,7 +232,7 @@ class Fetching(Looking):
             ValueError: It is too large, or too deep.
         """
         recipe = wanted.recipe
-        life = recipe.freshness.lifetime(value, random.random)
+        life = recipe.freshness.lifetime(value, jitter)
         if life is None:
             return None
         until = None if life.fresh is None else int(time.time() * 1000) + life.fresh
@@ -257,19 +258,38 @@ class Fetching(Looking):
         wanted.counters.skipped()
         return (yield from self._alone(wanted, self._recalled(wanted)))
 
+    def alone(self, wanted: Wanted, old: Any = MISSING) -> Plan:
+        """Make the value beside somebody who was waited for in vain, and store nothing."""
+        wanted.counters.misses()
+        return (yield from self._alone(wanted, old))
+
     def _alone(self, wanted: Wanted, old: Any) -> Plan:
         """Make the value, and store nothing; where that fails, serve the old one, if any."""
         began = monotonic()
         try:
             value = yield Compute(_maker(wanted))
-        except Exception:
-            wanted.counters.errors()
+        except Exception as error:
+            self._failed(wanted, error, began)
             if old is MISSING:
                 raise
-            wanted.counters.stale_served()
-            return given(old, wanted)
-        wanted.counters.computed(monotonic() - began)
+            return self._stale(old, wanted)
+        self._computed(wanted, began)
         return value
+
+    def _computed(self, wanted: Wanted, began: float) -> None:
+        seconds = monotonic() - began
+        wanted.counters.computed(seconds)
+        self._tell(CacheComputed(function=wanted.recipe.function, seconds=seconds))
+
+    def _failed(self, wanted: Wanted, error: Exception, began: float) -> None:
+        wanted.counters.errors()
+        function, seconds, name = wanted.recipe.function, monotonic() - began, type(error).__name__
+        self._tell(CacheComputed(function=function, seconds=seconds, error=name))
+
+    def _stale(self, value: Any, wanted: Wanted) -> Any:
+        wanted.counters.stale_served()
+        self._tell(StaleServed(function=wanted.recipe.function))
+        return given(value, wanted)
 
     def _recalled(self, wanted: Wanted) -> Any:
         """Return what was near once, and may be served where nothing better can be had."""
@@ -280,8 +300,9 @@ class Fetching(Looking):
         return held[0] if held is not MISSING and held[1] < spare else MISSING
 
     def failed(self, what: str, error: RedisError) -> None:
-        """Tell of an error that nobody else hears of."""
-        self._tell(CacheFailed(command=what, error=type(error).__name__))
+        """Tell of an error that nobody else hears of, but of an outage only once in a while."""
+        if not isinstance(error, SkippedError):
+            self._tell(CacheFailed(command=what, error=type(error).__name__))
 
 
 def given(value: Any, wanted: Wanted) -> Any:

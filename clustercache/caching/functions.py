@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import inspect
+from dataclasses import replace
 from functools import partial, update_wrapper
 from typing import TYPE_CHECKING, Any, Final
 
@@ -106,11 +107,11 @@ class Function:
         self.function = function
         named = ("name", "version", "key", "ignore")
         self.keys = Keys(function, **{name: options[name] for name in named})
-        self.recipe = recipe_of(cache, options)
+        self.recipe = replace(recipe_of(cache, options), function=self.keys.name)
         shared = cache._shared  # noqa: SLF001 - ours too
         self.plans = shared.plans
         self.counters = shared.counters_of(self.keys.name)
-        self._labels = (NAMESPACE, FUNCTION + self.keys.name)
+        self._labels: tuple[str, ...] = (NAMESPACE, FUNCTION + self.keys.name)
         self._tags = options["tags"]
         if isinstance(self._tags, str):
             raise misuse('tags= takes several names; write tags=("name",)')
@@ -126,7 +127,9 @@ class Function:
         if callable(self._tags):
             tags = self._tags(*args, **kwargs)
             if isinstance(tags, str):
-                raise TypeError(f"tags= of {self.keys.name} returned one text: return several names")
+                raise TypeError(
+                    f"tags= of {self.keys.name} returned one text: return several names"
+                )
             labels += tag_labels(tags)
         key = self._value_key(self.keys.far(name))  # type: ignore[arg-type]
         make = make or partial(self.function, *args, **kwargs)
@@ -150,7 +153,8 @@ class Function:
 
     def cache_stats(self) -> FunctionStats:
         """Return what was counted."""
-        return self.counters.read()
+        stats: FunctionStats = self.counters.read()
+        return stats
 
     def cache_clear(self) -> Any:
         """Unlink the tokens that all its values depend on."""
@@ -200,7 +204,7 @@ def _called(made: Function) -> Callable[..., Any]:
         value, followed = fly(
             name,
             lambda: run(plans.fetch(made.wanted(name, args, kwargs))),
-            lambda: made.function(*args, **kwargs),
+            lambda: run(plans.alone(made.wanted(name, args, kwargs))),
             wait,
             own_copy,
         )
@@ -230,7 +234,7 @@ def _awaited(made: Function) -> Callable[..., Any]:
         value, followed = await fly(
             name,
             lambda: run(plans.fetch(made.wanted(name, args, kwargs))),
-            lambda: made.function(*args, **kwargs),
+            lambda: run(plans.alone(made.wanted(name, args, kwargs))),
             wait,
             own_copy,
         )

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import random
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from redis import exceptions as redis_errors
 
 from clustercache._core.slots import key_slot
+from clustercache._limits import jitter
 from clustercache.caching.breaker import Breaker, Passage
 from clustercache.exceptions import (
     ClosedError,
@@ -87,7 +87,7 @@ class Gate:
         """Take note of an error."""
         if isinstance(error, _AWAY) and not isinstance(error, _NOT_AWAY):
             breaker = self._breakers.setdefault(self._shard(key), Breaker(longest=_LONGEST))
-            breaker.failed(monotonic(), random.random())
+            breaker.failed(monotonic(), jitter())
             self.tripped = True
 
     def succeeded(self, key: str) -> None:
@@ -102,9 +102,13 @@ class Gate:
             self.tripped = False
 
 
-def skipped(key: str) -> RedisError:
+class SkippedError(ShardUnavailableError):
+    """A call was not sent, for its shard did not answer an earlier one."""
+
+
+def skipped(key: str) -> SkippedError:
     """Return the error of a call that was not sent."""
-    return ShardUnavailableError(
+    return SkippedError(
         "the shard did not answer a moment ago; it is probed, and asked again once it does",
         slot=key_slot(key.encode()),
     )

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import re
 from functools import cache
-from typing import Final
+from typing import Any, Final
 
 from clustercache._core.slots import SLOT_COUNT, key_slot
 from clustercache.caching.names import misuse
@@ -36,7 +36,7 @@ def _hash_tags() -> tuple[str, ...]:
 
 
 class Layout:
-    """The keys of one namespace.
+    r"""The keys of one namespace.
 
     Args:
         namespace: Begins all keys: text without spaces and without any of ``# { } * ? [ ] \\``.
@@ -48,7 +48,7 @@ class Layout:
     __slots__ = ("_owners", "_prefix", "namespace")
 
     def __init__(self, namespace: str) -> None:
-        if not isinstance(namespace, str) or _PLAIN.fullmatch(namespace) is None:
+        if _PLAIN.fullmatch(namespace) is None:
             raise misuse(f"namespace={namespace!r} has to be text without spaces and # {{}} *?[]\\")
         self.namespace = namespace
         self._prefix = f"{namespace}:"
@@ -60,8 +60,7 @@ class Layout:
         Raises:
             TypeError: The key is no text, or empty.
         """
-        if not isinstance(key, str) or not key:
-            raise TypeError(f"a cache key has to be text, and not empty; this is a {_kind(key)}")
+        _check(key, "a cache key")
         return self._prefix + key
 
     def tag(self, name: str) -> str:
@@ -70,8 +69,7 @@ class Layout:
         Raises:
             TypeError: The name is no text, or empty.
         """
-        if not isinstance(name, str) or not name:
-            raise TypeError(f"a tag has to be text, and not empty; this is a {_kind(name)}")
+        _check(name, "a tag")
         return f"{self.namespace}#tag:{name}"
 
     def owner(self, value_key: str, function: str = "") -> str:
@@ -86,5 +84,8 @@ class Layout:
         return [f"{self.namespace}#{{{tag}}}{function}" for tag in _hash_tags()]
 
 
-def _kind(thing: object) -> str:
-    return f"{type(thing).__qualname__}{'' if thing else ', empty'}"
+def _check(text: Any, what: str) -> None:
+    if not isinstance(text, str):
+        raise TypeError(f"{what} has to be text, and this is a {type(text).__qualname__}")
+    if not text:
+        raise TypeError(f"{what} must not be empty")

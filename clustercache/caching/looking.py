@@ -9,16 +9,16 @@ and depends there on its tokens, which are kept near as well.
 from __future__ import annotations
 
 import math
-import random
 import time
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from redis.exceptions import RedisError
 
+from clustercache._limits import jitter
 from clustercache._values.undecodable import Undecodable
 from clustercache.caching.doings import Look
-from clustercache.caching.entries import Found, is_valid, opened
+from clustercache.caching.entries import Found, opened
 from clustercache.caching.freshness import Verdict
 from clustercache.caching.names import name_of
 from clustercache.caching.near import MISSING
@@ -38,8 +38,6 @@ NAMESPACE: Final = ""
 FUNCTION: Final = "f"
 TAG: Final = "t"
 """Labels, or what they begin with: an envelope's names for what a value depends on."""
-
-_SERVED: Final = frozenset({Verdict.FRESH, Verdict.EARLY, Verdict.STALE, Verdict.ON_ERROR})
 
 
 class Wanted(NamedTuple):
@@ -80,6 +78,9 @@ class Seen(NamedTuple):
     tokens: dict[str, Any]
 
 
+_NO_TAGS: Final[dict[str, bytes]] = {}
+
+
 class Looking:
     """The plans that read, of one cache.
 
@@ -108,7 +109,9 @@ class Looking:
             near: Whether they may be kept near, and tokens taken from there.
         """
         tokens: dict[str, Any] = {}
-        labelled = [{label: self.token_key(one.key, label) for label in one.labels} for one in wanted]
+        labelled = [
+            {label: self.token_key(one.key, label) for label in one.labels} for one in wanted
+        ]
         asked = self._unknown(labelled, tokens, near=near)
         readings = yield Look([*(one.key for one in wanted), *asked], near)
         try:
@@ -119,10 +122,9 @@ class Looking:
                 further = yield Look(more, near)
                 readings.extend(further)
                 self._learn(further, more, tokens)
-            return [
-                self._judged(one, reading, found, {k: tokens[v] for k, v in labels.items()}, labels)
-                for one, reading, found, labels in zip(wanted, readings, founds, labelled)  # noqa: B905
-            ]
+            now = int(time.time() * 1000)
+            rows = zip(wanted, readings, founds, labelled)  # noqa: B905 - tokens follow
+            return [self._judged(*row, tokens, now) for row in rows]
         finally:
             for reading in readings:
                 reading.close()
@@ -151,12 +153,14 @@ class Looking:
         near: bool,
     ) -> list[str]:
         """Return the keys of further tokens, of tags that only the entries know of."""
+        has_more = False
         for one, found, labels in zip(wanted, founds, labelled, strict=True):
-            if found.envelope is not None:
+            if found.envelope is not None and found.envelope.tags.keys() != labels.keys():
                 for label in found.envelope.tags:
                     if label not in labels:
                         labels[label] = self.token_key(one.key, label)
-        return self._unknown(labelled, tokens, near=near)
+                        has_more = True
+        return self._unknown(labelled, tokens, near=near) if has_more else []
 
     @staticmethod
     def _learn(readings: Sequence[Reading], keys: Sequence[str], tokens: dict[str, Any]) -> None:
@@ -165,52 +169,61 @@ class Looking:
             if reading.data is not None:
                 reading.keep(reading.data, name=key)
 
-    def _judged(
+    def _judged(  # noqa: PLR0917 - a row of what was read, and what it is judged by
         self,
         one: Wanted,
         reading: Reading,
         found: Found,
-        tokens: dict[str, Any],
-        keys: dict[str, str],
+        labels: dict[str, str],
+        by_key: dict[str, Any],
+        now: int,
     ) -> Seen:
-        error = next((e for e in (reading.data, *tokens.values()) if isinstance(e, RedisError)), None)
-        envelope = found.envelope
-        if error is not None or envelope is None or not is_valid(envelope, tokens):
-            return Seen(found, Verdict.EXPIRED, MISSING, error, tokens)
-        now = int(time.time() * 1000)
-        verdict = one.recipe.freshness.verdict(
-            envelope.fresh_until, envelope.cost, now, random.random
-        )
-        if verdict not in _SERVED:
-            return Seen(found, verdict, MISSING, None, tokens)
-        try:
-            value = decoded(envelope, one.recipe)
-        except Undecodable:
-            return Seen(found, Verdict.EXPIRED, MISSING, None, tokens)
-        if reading.token is not None and verdict is Verdict.FRESH and not envelope.raised:
-            self._keep(one, reading, envelope, value, tokens, keys)
-        return Seen(found, verdict, value, None, tokens)
+        envelope, verdict, value = found.envelope, Verdict.EXPIRED, MISSING
+        error = reading.data if isinstance(reading.data, RedisError) else None
+        tags = _NO_TAGS if envelope is None else envelope.tags
+        is_valid, tokens = envelope is not None, {}
+        for label, key in labels.items():
+            token = tokens[label] = by_key[key]
+            if token is None or tags.get(label) != token:
+                is_valid = False
+                if isinstance(token, RedisError):
+                    error = token
+        if not is_valid or envelope is None:
+            return Seen(found, verdict, value, error, tokens)
+        recipe = one.recipe
+        verdict = recipe.freshness.verdict(envelope.fresh_until, envelope.cost, now, jitter)
+        if verdict is not Verdict.EXPIRED:
+            try:
+                value = decoded(envelope, recipe)
+            except Undecodable:
+                verdict = Verdict.EXPIRED
+            else:
+                if envelope.cost:
+                    one.counters.saw_cost(envelope.cost)
+                if reading.token is not None and verdict is Verdict.FRESH and not envelope.raised:
+                    depends = tuple([(key, by_key[key]) for key in labels.values()])
+                    self._keep(one, reading, envelope, value, depends)
+        return Seen(found, verdict, value, error, tokens)
 
     @staticmethod
-    def _keep(  # noqa: PLR0917 - what was read, and what it depends on
+    def _keep(
         one: Wanted,
         reading: Reading,
         envelope: Envelope,
         value: Any,
-        tokens: dict[str, Any],
-        keys: dict[str, str],
+        depends: tuple[tuple[str, bytes], ...],
     ) -> None:
         ttl = math.inf
         if envelope.fresh_until is not None:
             # Drawn once for all hits to come: it ends where one of them would refresh it early.
-            early = one.recipe.freshness.ahead(envelope.cost, random.random)
+            early = one.recipe.freshness.ahead(envelope.cost, jitter)
             ttl = (envelope.fresh_until - early) / 1000 - time.time()
         reading.keep(
             value,
             ttl=ttl,
             name=one.name,
             decode=partial(decode, one.recipe.envelopes),
-            depends=tuple((keys[label], token) for label, token in tokens.items()),
+            depends=depends,
             cost=envelope.cost,
         )
 

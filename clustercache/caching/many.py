@@ -18,7 +18,7 @@ from clustercache.caching.looking import TAG, Seen, Wanted
 from clustercache.caching.near import MISSING
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Sequence
 
     from clustercache.caching.doings import Plan
 
@@ -67,17 +67,20 @@ class FetchingMany(Fetching):
         began = monotonic()
         try:
             made = yield Compute(partial(make, lacking))
-        except Exception:
-            wanted[0].counters.errors()
-            yield Ask([Call("release", wanted[at].key, (token,)) for at, (token, _) in granted.items()])
+        except Exception as error:
+            self._failed(wanted[0], error, began)
+            yield Ask(
+                [Call("release", wanted[at].key, (token,)) for at, (token, _) in granted.items()]
+            )
             raise
-        seconds = monotonic() - began
-        wanted[0].counters.computed(seconds)
-        cost = int(seconds * 1_000_000 / len(lacking))
+        self._computed(wanted[0], began)
+        cost = int((monotonic() - began) * 1_000_000 / len(lacking))
         calls = []
         for at, (token, tokens) in granted.items():
             one, value = wanted[at], made.get(at, MISSING)
-            stored = value is not MISSING and (one.recipe.cache_if is None or one.recipe.cache_if(value))
+            stored = value is not MISSING and (
+                one.recipe.cache_if is None or one.recipe.cache_if(value)
+            )
             sealed = self.sealed(one, value, tokens, cost) if stored else None
             if sealed is None:
                 calls.append(Call("release", one.key, (token,)))
@@ -97,7 +100,8 @@ class FetchingMany(Fetching):
     ) -> Plan:
         """Return by index the leases that were granted, with the tokens of that moment."""
         able = [at for at in lacking if looked[at].error is None]
-        takes, labelled, token_calls = [], [], {}
+        takes, labelled = [], []
+        token_calls: dict[str, Call] = {}
         for at in able:
             one, seen = wanted[at], looked[at]
             lease = (urandom(TOKEN_BYTES), int(one.recipe.lease * 1000), seen.found.seen, 0)

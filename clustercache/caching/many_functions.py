@@ -93,13 +93,15 @@ class ManyFunction(Function):
 
         return amake if inspect.iscoroutinefunction(self.function) else make
 
-    def refresh(self, /, *args: Any, **kwargs: Any) -> Any:
+    def refresh(self, /, *_: Any, **__: Any) -> Any:
         """Refuse: a function of many keys is refreshed by invalidating and calling it."""
-        raise TypeError("a function of many keys has no refresh: cache_invalidate(key), and call it")
+        raise TypeError(
+            "a function of many keys has no refresh: cache_invalidate(key), and call it"
+        )
 
-    def fresh(self, /, *args: Any, **kwargs: Any) -> Any:
+    def fresh(self, /, *_: Any, **__: Any) -> Any:
         """Refuse, as `refresh` does."""
-        raise TypeError("a function of many keys has no fresh: use Cache.get_many(..., fresh=True)")
+        raise TypeError("a function of many keys has no fresh: use get_many(fresh=True)")
 
 
 def wrapped(cache: Any, function: Any, options: Mapping[str, Any]) -> Any:

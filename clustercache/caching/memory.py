@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from cachetools import LRUCache
 
+from clustercache.caching.entries import LEASE, LEASE_BYTES
 from clustercache.caching.names import misuse
 
 if TYPE_CHECKING:
@@ -19,8 +20,6 @@ if TYPE_CHECKING:
 
     from clustercache.caching.calls import Call
 
-LEASE: Final = b"\xccL"
-LEASE_BYTES: Final = len(LEASE) + 16 + 13
 _DIGITS: Final = b"\xcc\x01\x03"
 _TAGS_AT: Final = 23
 _BODY: Final = 20
@@ -77,6 +76,11 @@ class Memory:
             return ResponseError(str(refusal))
 
     # Keys -------------------------------------------------------------------------------------
+
+    def held(self) -> list[str]:
+        """Return all keys that are held."""
+        with self._lock:
+            return [key for key in list(self._held) if self._get(key) is not None]
 
     @property
     def _now(self) -> int:

@@ -6,16 +6,18 @@ what is to be kept. Without one nothing is ever kept.
 
 from __future__ import annotations
 
+import logging
 import math
 import os
 import threading
 import weakref
+from functools import partial
 from time import monotonic
-from typing import TYPE_CHECKING, Any, Final, Literal
-
-import cachetools
+from typing import TYPE_CHECKING, Any, Literal
 
 from clustercache._core.tracking import Coherence
+from clustercache.caching.bounded import POLICIES, bounded
+from clustercache.caching.hits import MISSING, Anew, Copy, Hit
 from clustercache.caching.values import Unfreezable, frozen, is_immutable
 from clustercache.config import check_seconds
 from clustercache.exceptions import ConfigurationError
@@ -23,42 +25,12 @@ from clustercache.exceptions import ConfigurationError
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Iterable
 
-    from clustercache._core.tracking import Entry, Source, Token
+    from clustercache._core.vouching import Depends, Source, Token
+    from clustercache._core.watches import Wake
 
-_POLICIES: Final = {
-    "lru": cachetools.LRUCache,
-    "lfu": cachetools.LFUCache,
-    "fifo": cachetools.FIFOCache,
-    "rr": cachetools.RRCache,
-}
+__all__ = ["MISSING", "Hit", "NearCache"]
 
-
-class Missing:
-    """The type of `MISSING`, which is false."""
-
-    __slots__ = ()
-
-    def __repr__(self) -> str:
-        """Show the name."""
-        return "MISSING"
-
-    def __bool__(self) -> bool:
-        """Say no."""
-        return False
-
-
-MISSING: Final = Missing()
-"""What stands for a value that is not there, where None is a value."""
-
-
-class _Anew:
-    """A value that is decoded anew for each caller, who may change it."""
-
-    __slots__ = ("data", "decode")
-
-    def __init__(self, data: bytes, decode: Callable[[bytes], Any]) -> None:
-        self.data = data
-        self.decode = decode
+_log = logging.getLogger("clustercache.near")
 
 
 class NearCache:
@@ -92,8 +64,8 @@ class NearCache:
         if maxsize < 1 or (max_bytes is not None and max_bytes < 1):
             msg = "maxsize and max_bytes must be 1 at the least"
             raise ConfigurationError(msg)
-        if policy not in _POLICIES or mutable not in {"decode", "freeze"}:
-            msg = f'policy is one of {", ".join(_POLICIES)}; mutable is "decode" or "freeze"'
+        if policy not in POLICIES or mutable not in {"decode", "freeze"}:
+            msg = f'policy is one of {", ".join(POLICIES)}; mutable is "decode" or "freeze"'
             raise ConfigurationError(msg)
         check_seconds("max_staleness", max_staleness)
         check_seconds("max_silence", max_silence)
@@ -108,8 +80,8 @@ class NearCache:
 
     def _begin(self) -> None:
         self._lock = threading.RLock()
-        self._entries = _entries(
-            _POLICIES[self._policy],
+        self._entries = bounded(
+            POLICIES[self._policy],
             self.maxsize,
             self.max_bytes,
             lambda entry: self._coherence.evicted(entry),  # noqa: PLW0108 - it is made below
@@ -135,20 +107,68 @@ class NearCache:
                 return MISSING
             self.hits += 1
         value = entry.value
-        return value.decode(value.data) if type(value) is _Anew else value
+        return value.decode(value.data) if type(value) is Anew else value
+
+    def hit(self, name: Hashable) -> Hit | None:
+        """Return the value under a name with what is known of it, or None where none may be served.
+
+        Args:
+            name: A key, or what the entry was kept by.
+        """
+        with self._lock:
+            entry = self._hit(name, monotonic())
+            if entry is None:
+                self.misses += 1
+                return None
+            self.hits += 1
+        value = entry.value
+        return Copy(entry, value.decode(value.data)) if type(value) is Anew else entry
+
+    def recall(self, name: Hashable) -> Any:
+        """Return (value, seconds) of what is held, though it may not be served; or MISSING.
+
+        For who would rather have an old value than none, while the servers are away. The seconds
+        are those since its time on the server ended, or since it ceased to be known as true: 0.0
+        where it is true. What was invalidated or discarded is not held.
+
+        Args:
+            name: A key, or what the entry was kept by.
+        """
+        with self._lock:
+            found = self._coherence.recall(name, monotonic())
+        if found is None:
+            return MISSING
+        value, seconds = found[0].value, found[1]
+        return (value.decode(value.data) if type(value) is Anew else value), seconds
+
+    def watch(self, key: bytes, wake: Wake) -> None:
+        """Have `wake` called whenever a key is invalidated, discarded, or no longer vouched for.
+
+        It is called in whichever thread hears of that, and must be quick. Nothing is heard of keys
+        that were not read to be kept since the last call.
+
+        Args:
+            key: The key.
+            wake: What is called, without arguments; it may be called without a need.
+        """
+        with self._lock:
+            self._coherence.watches.add(key, wake)
+
+    def unwatch(self, key: bytes, wake: Wake) -> None:
+        """Take back a `watch` of the same two; a call that is under way may still come."""
+        with self._lock:
+            self._coherence.watches.remove(key, wake)
 
     def discard(self, keys: Iterable[bytes]) -> None:
         """Drop keys, and let no read of them that is under way be kept.
 
         For a write of one's own, call it before the write is sent and after its reply.
         """
-        with self._lock:
-            self._coherence.void(keys)
+        self.tell(partial(_void, keys=keys))
 
     def clear(self) -> None:
         """Drop all, and let no read that is under way be kept."""
-        with self._lock:
-            self._coherence.void_all()
+        self.tell(Coherence.void_all)
 
     def __len__(self) -> int:
         """Return how many entries there are, those included that may not be served any more."""
@@ -169,10 +189,10 @@ class NearCache:
 
     # For readings -----------------------------------------------------------------------------
 
-    def claim(self, key: bytes, source: Source) -> Token | None:
+    def claim(self, key: bytes, source: Source, slot: int | None = None) -> Token | None:
         """Return a token for a read that is about to be sent, unless nothing may be kept."""
         with self._lock:
-            return self._coherence.claim(key, source, monotonic())
+            return self._coherence.claim(key, source, monotonic(), slot)
 
     def release(self, token: Token) -> None:
         """Give a token back."""
@@ -188,6 +208,8 @@ class NearCache:
         ttl: float = math.inf,
         name: Hashable = None,
         decode: Callable[[bytes], Any] | None = None,
+        depends: Depends = (),
+        cost: int = 0,
     ) -> bool:
         """Keep what was read under a token, if nothing has happened that forbids it.
 
@@ -198,6 +220,8 @@ class NearCache:
             ttl: Seconds that it lives on the server, when it was read.
             name: What it is looked up by; None means by its key.
             decode: Makes the value of the data; without it only what nobody can change is kept.
+            depends: (name, value) pairs: it is served only while each name is, with that value.
+            cost: What it cost to make the value, in microseconds.
         """
         size = len(token.key) + len(data or b"")
         kept = self._safe(data, value, decode)
@@ -205,8 +229,9 @@ class NearCache:
             return False
         with self._lock:
             entry = self._coherence.fill(
-                token, kept, monotonic(), ttl=ttl, name=name, size=size, absent=data is None
-            )
+                token, kept, monotonic(), ttl=ttl, name=name, size=size, absent=data is None,
+                depends=depends, cost=cost,
+            )  # fmt: skip
         return entry is not None
 
     def _safe(self, data: bytes | None, value: Any, decode: Callable[[bytes], Any] | None) -> Any:
@@ -217,7 +242,7 @@ class NearCache:
                 return frozen(value)
             except Unfreezable:
                 pass
-        return MISSING if decode is None or data is None else _Anew(data, decode)
+        return MISSING if decode is None or data is None else Anew(data, decode)
 
     # For trackers -----------------------------------------------------------------------------
 
@@ -225,6 +250,9 @@ class NearCache:
         """Let something happen to the state, which nobody uses meanwhile."""
         with self._lock:
             event(self._coherence)
+            due = self._coherence.watches.take()
+        for wake in due:
+            _wake(wake)
 
     def is_overdue(self, sent: float, now: float) -> bool:
         """Tell whether a PING has been unanswered for too long (both in monotonic seconds)."""
@@ -235,25 +263,15 @@ class NearCache:
         self._begin()
 
 
-def _entries(
-    policy: Any, maxsize: int, max_bytes: int | None, evicted: Callable[[Entry], None]
-) -> Any:
-    """Return where entries are kept: cachetools' policy, within both bounds."""
+def _void(state: Coherence, *, keys: Iterable[bytes]) -> None:
+    state.void(keys)
 
-    class Entries(policy):  # type: ignore[misc, unused-ignore]
-        def __setitem__(self, name: Hashable, entry: Entry) -> None:
-            while len(self) >= maxsize:
-                self.popitem()
-            super().__setitem__(name, entry)
 
-        def popitem(self) -> tuple[Hashable, Entry]:
-            name, entry = super().popitem()
-            evicted(entry)
-            return name, entry
-
-    if max_bytes is None:
-        return Entries(maxsize)
-    return Entries(max_bytes, getsizeof=lambda entry: entry.size)
+def _wake(wake: Wake) -> None:
+    try:
+        wake()
+    except Exception:  # noqa: BLE001 - who hears of invalidations must go on hearing
+        _log.exception("wake_failed")
 
 
 _caches: weakref.WeakSet[NearCache] = weakref.WeakSet()

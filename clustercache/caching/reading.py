@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import math
 from functools import partial
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Final, Self
 
-from clustercache._core import wire
 from clustercache._core.wire import ServerError
 from clustercache.caching.near import MISSING
 
@@ -14,10 +13,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Sequence
     from types import TracebackType
 
-    from clustercache._core.tracking import Coherence, Token
+    from clustercache._core.tracking import Coherence
+    from clustercache._core.vouching import Depends, Token
     from clustercache.caching.near import NearCache
 
-_CACHING = wire.pack_many([("CLIENT", "CACHING", "YES")])
+_GET = b"*3\r\n$6\r\nCLIENT\r\n$7\r\nCACHING\r\n$3\r\nYES\r\n*2\r\n$3\r\nGET\r\n$%d\r\n%b\r\n"
 
 
 class Reading:
@@ -27,9 +27,13 @@ class Reading:
         key: What was asked for.
         data: What the primary has there, None where it has nothing; MISSING where it did not say
             so: then ask the client, and what it answers is not kept.
+        done: Whether there is nothing more to wait for, or nobody waits any more.
+        then: What is called at that moment, by whoever reads the connection.
     """
 
-    __slots__ = ("_near", "data", "key", "token")
+    __slots__ = ("_allowed", "_near", "data", "done", "key", "then", "token")
+    count: Final = 2
+    """How many replies there will be."""
 
     def __init__(self, near: NearCache, key: bytes, token: Token | None) -> None:
         """Take a token that was claimed, or None where nothing will be read."""
@@ -37,6 +41,39 @@ class Reading:
         self.key = key
         self.token = token
         self.data: Any = MISSING
+        self.done = False
+        self.then: Callable[[], object] | None = None
+        self._allowed: Any = None
+
+    @property
+    def question(self) -> bytes:
+        """What is sent."""
+        return _GET % (len(self.key), self.key)
+
+    def take(self, reply: Any) -> None:
+        """Take the next of the replies."""
+        if self._allowed is None:
+            self._allowed = reply
+            return
+        if self.done:
+            return
+        if type(reply) is ServerError:
+            self._refused(reply.code)
+        elif type(self._allowed) is not ServerError:
+            # What is not tracked will not be invalidated, either.
+            self.data = reply
+        self.lost()
+
+    def _refused(self, code: str) -> None:
+        if self.token is not None and code in {"MOVED", "ASK"}:
+            self._near.tell(partial(_redirect, token=self.token, moved=code == "MOVED"))
+
+    def lost(self) -> None:
+        """Take note that no more replies will come."""
+        if not self.done:
+            self.done = True
+            if self.then is not None:
+                self.then()
 
     def keep(
         self,
@@ -45,6 +82,8 @@ class Reading:
         ttl: float = math.inf,
         name: Hashable = None,
         decode: Callable[[bytes], Any] | None = None,
+        depends: Depends = (),
+        cost: int = 0,
     ) -> bool:
         """Keep what was read, if nothing has happened that forbids it; tell whether it was.
 
@@ -53,10 +92,15 @@ class Reading:
             ttl: Seconds that it lives on the server, when it was read.
             name: What it is looked up by; None means by its key.
             decode: Makes the value of the data; without it only what nobody can change is kept.
+            depends: (name, value) pairs: it is served only while each name is, with that value.
+            cost: What it cost to make the value, in microseconds.
         """
         if self.token is None or self.data is MISSING:
             return False
-        return self._near.keep(self.token, self.data, value, ttl=ttl, name=name, decode=decode)
+        return self._near.keep(
+            self.token, self.data, value,
+            ttl=ttl, name=name, decode=decode, depends=depends, cost=cost,
+        )  # fmt: skip
 
     def close(self) -> None:
         """Let later reads be kept by a token of their own."""
@@ -78,60 +122,44 @@ class Reading:
         self.close()
 
 
+class Untracked:
+    """A key that was read where nothing is to be kept: a `Reading` that keeps nothing."""
+
+    __slots__ = ("data",)
+    token = None
+
+    def __init__(self, data: Any) -> None:
+        """Take what the key holds, or the error."""
+        self.data = data
+
+    def keep(self, *_: Any, **__: Any) -> bool:
+        """Keep nothing."""
+        return False
+
+    def close(self) -> None:
+        """Do nothing."""
+
+
 class Share:
     """The readings of one call that go to one primary, in one write.
 
     Attributes:
         done: Whether there is nothing more to wait for.
-        then: What is called at that moment, by whoever reads the connection.
     """
 
-    __slots__ = ("_near", "_replies", "done", "readings", "then")
+    __slots__ = ("_left", "done", "readings")
 
-    def __init__(self, near: NearCache, readings: Sequence[Reading]) -> None:
-        self._near = near
-        self._replies: list[Any] = []
+    def __init__(self, readings: Sequence[Reading]) -> None:
+        """Take them over; each tells when it is done."""
+        self._left = len(readings)
         self.readings = readings
         self.done = False
-        self.then: Callable[[], object] | None = None
+        for reading in readings:
+            reading.then = self._one_done
 
-    @property
-    def data(self) -> bytes:
-        """What is sent."""
-        return b"".join([_CACHING + wire.pack_many([("GET", one.key)]) for one in self.readings])
-
-    @property
-    def count(self) -> int:
-        """How many replies there will be."""
-        return 2 * len(self.readings)
-
-    def take(self, reply: Any) -> None:
-        """Take the next of the replies; the readings have their data with the last."""
-        self._replies.append(reply)
-        if len(self._replies) == self.count:
-            pairs = zip(self.readings, self._replies[::2], self._replies[1::2], strict=True)
-            for reading, allowed, got in pairs:
-                self._answer(reading, allowed, got)
-            self._end()
-
-    def _answer(self, reading: Reading, allowed: Any, got: Any) -> None:
-        token = reading.token
-        if type(got) is ServerError:
-            if token is not None and got.code in {"MOVED", "ASK"}:
-                self._near.tell(partial(_redirect, token=token, moved=got.code == "MOVED"))
-            return
-        # What is not tracked will not be invalidated, either.
-        if type(allowed) is not ServerError:
-            reading.data = got
-
-    def lost(self) -> None:
-        """Take note that no more replies will come."""
-        self._end()
-
-    def _end(self) -> None:
-        self.done = True
-        if self.then is not None:
-            self.then()
+    def _one_done(self) -> None:
+        self._left -= 1
+        self.done = not self._left
 
 
 def _redirect(state: Coherence, *, token: Token, moved: bool) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 from clustercache._values.serializers import Msgspec, TaggedJSON
@@ -43,7 +43,7 @@ class CacheSettings:
 
     namespace: str = "cache"
     ttl: Ttl = 300.0
-    deadline: float = 1.0
+    deadline: float = 1.5
     wait: float = 10.0
     lease: float = 5.0
     on_error: OnError = "compute"
@@ -93,6 +93,7 @@ class Recipe:
         wait: As in `CacheSettings`.
         lease: As in `CacheSettings`.
         tags_live: Milliseconds that tags' tokens have to live at the least; None for ever.
+        function: The name of the function, for events.
     """
 
     freshness: Freshness
@@ -102,7 +103,8 @@ class Recipe:
     soft_timeout: float | None = None
     wait: float = 10.0
     lease: float = 5.0
-    tags_live: int | None = field(default=None)
+    tags_live: int | None = None
+    function: str = ""
 
 
 def positive(name: str, seconds: Any) -> None:

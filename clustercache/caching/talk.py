@@ -10,7 +10,7 @@ from time import monotonic
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from clustercache._core import wire
-from clustercache._core.tracking import Health
+from clustercache._core.vouching import Health
 from clustercache._core.wire import ServerError
 
 if TYPE_CHECKING:

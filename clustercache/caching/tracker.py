@@ -9,14 +9,14 @@ from __future__ import annotations
 import asyncio
 import math
 import threading
-from contextlib import suppress
 from functools import partial
 from time import monotonic
-from typing import TYPE_CHECKING, Any, Protocol, Self
+from typing import TYPE_CHECKING, Protocol, Self
 
 from clustercache._core.slots import key_slot
 from clustercache.caching.attendant import ATTENDANT
 from clustercache.caching.listener import Listener
+from clustercache.caching.looped import LoopReader
 from clustercache.caching.reading import Reading, Share
 
 if TYPE_CHECKING:
@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from clustercache._core.tracking import Coherence
     from clustercache.caching.near import NearCache
     from clustercache.config import ClusterConfig
+
+    Parts = dict[Listener, list[Reading]]
 
 
 class _Inquiry(Protocol):
@@ -69,6 +71,7 @@ class Tracker:
         self._seen: Topology | None = None
         self._attended = False
         self._turning = threading.RLock()
+        self._loops: dict[asyncio.AbstractEventLoop, LoopReader] = {}
 
     # For caches -------------------------------------------------------------------------------
 
@@ -79,21 +82,21 @@ class Tracker:
             keys: What is read.
             deadline: Until when, in monotonic seconds; socket_timeout is waited at the most.
         """
-        readings, shares = self._claim(keys)
         until = min(deadline, monotonic() + self._patience)
-        if len(shares) == 1:
-            (listener, share), leading = shares[0], shares[0][0].lead()
-            try:
-                listener.send(share)
-            finally:
-                listener.finish(share, until, leading=leading)
-            return readings
+        if len(keys) == 1:
+            reading, listener = self._claim(keys[0], self._follow())
+            if listener is not None:
+                listener.ask(reading, until)
+                reading.done = True
+            return [reading]
+        readings, parts = self._claim_all(keys)
+        shares = [(listener, Share(some)) for listener, some in parts.items()]
         # Nobody waits for another reader while he is one: two that do would wait for each other.
         led = [listener.lead() for listener, _ in shares]
         pairs = sorted(zip(led, shares, strict=True), key=lambda pair: not pair[0])
         try:
             for listener, share in shares:
-                listener.send(share)
+                listener.send(share.readings)
         finally:
             for leading, (listener, share) in pairs:
                 listener.finish(share, until, leading=leading)
@@ -101,45 +104,54 @@ class Tracker:
 
     async def aread(self, keys: Sequence[bytes], deadline: float = math.inf) -> list[Reading]:
         """Do what `read` does, without keeping the event loop waiting."""
-        readings, shares = self._claim(keys)
-        if not shares:
-            return readings
-        until = min(deadline, monotonic() + self._patience)
-        loop = asyncio.get_running_loop()
-        futures = [loop.create_future() for _ in shares]
-        try:
-            for (listener, share), future in zip(shares, futures, strict=True):
-                share.then = partial(_wake, loop, future)
-                listener.send(share)
-            await asyncio.wait(futures, timeout=max(until - monotonic(), 0.0))
-        except BaseException:
-            for reading in readings:
-                reading.close()
-            raise
+        readings, parts = self._claim_all(keys)
+        if parts:
+            seconds = min(deadline - monotonic(), self._patience)
+            try:
+                await self._loop_reader().read(parts, seconds)
+            except BaseException:
+                for reading in readings:
+                    reading.close()
+                raise
         return readings
 
-    def _claim(self, keys: Sequence[bytes]) -> tuple[list[Reading], list[tuple[Listener, Share]]]:
-        self._attend()
+    def _loop_reader(self) -> LoopReader:
+        loop = asyncio.get_running_loop()
+        reader = self._loops.get(loop)
+        if reader is None:
+            reader = self._loops[loop] = LoopReader(loop)
+        return reader
+
+    def _claim(self, key: bytes, topology: Topology | None) -> tuple[Reading, Listener | None]:
+        if topology is not None:
+            slot = key_slot(key)
+            shard = topology.slots[slot]
+            listener = self._listeners.get(shard.primary.address) if shard else None
+            if listener is not None:
+                token = self._near.claim(key, listener.source, slot)
+                return Reading(self._near, key, token), listener if token else None
+        return Reading(self._near, key, None), None
+
+    def _claim_all(self, keys: Sequence[bytes]) -> tuple[list[Reading], Parts]:
         topology = self._follow()
         readings: list[Reading] = []
-        by_listener: dict[Listener, list[Reading]] = {}
+        parts: Parts = {}
         for key in keys:
-            shard = topology.slots[key_slot(key)] if topology else None
-            listener = self._listeners.get(shard.primary.address) if shard else None
-            token = self._near.claim(key, listener.source) if listener else None
-            reading = Reading(self._near, key, token)
+            reading, listener = self._claim(key, topology)
             readings.append(reading)
-            if listener is not None and token is not None:
-                by_listener.setdefault(listener, []).append(reading)
-        return readings, [(one, Share(self._near, some)) for one, some in by_listener.items()]
+            if listener is not None:
+                parts.setdefault(listener, []).append(reading)
+        return readings, parts
 
     def _attend(self) -> None:
-        if not self._attended and not self._closed:
+        if not self._closed:
             self._attended = True
             ATTENDANT.attend(self)
 
     def _follow(self) -> Topology | None:
         """Return the map in force; what is kept of slots that changed hands on it is void."""
+        if not self._attended:
+            self._attend()
         topology, seen = self._outlook.topology, self._seen
         if topology is not None and topology is not seen:
             self._seen = topology
@@ -152,6 +164,8 @@ class Tracker:
         with self._turning:
             self._closed = True
             self._drop(list(self._listeners))
+            for reader in self._loops.values():
+                reader.close()
         if self._attended:
             self._attended = False
             ATTENDANT.leave(self)
@@ -183,6 +197,8 @@ class Tracker:
             return self._turn(now)
 
     def _turn(self, now: float) -> float:
+        for loop in [one for one in list(self._loops) if one.is_closed()]:
+            self._loops.pop(loop).abandon()
         topology = None if self._outlook.closed or self._closed else self._follow()
         wanted = {shard.primary.address for shard in topology.shards} if topology else set()
         self._drop([address for address in self._listeners if address not in wanted])
@@ -202,6 +218,8 @@ class Tracker:
         """Start anew in a child: own connections; of the parent's, only the sockets are closed."""
         for listener in self._listeners.values():
             listener.abandon()
+        for reader in self._loops.values():
+            reader.abandon()
         self._near.after_fork()
         self._begin()
 
@@ -212,13 +230,3 @@ _IDLE = 0.05
 
 def _follow(state: Coherence, *, old: Topology, new: Topology) -> None:
     state.followed(old, new)
-
-
-def _wake(loop: asyncio.AbstractEventLoop, future: asyncio.Future[None]) -> None:
-    with suppress(RuntimeError):  # its loop was closed
-        loop.call_soon_threadsafe(_resolve, future)
-
-
-def _resolve(future: asyncio.Future[Any]) -> None:
-    if not future.done():
-        future.set_result(None)

@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import math
 from contextlib import nullcontext
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from redis.exceptions import NoScriptError, RedisError
 
-from clustercache.caching.calls import Call
 from clustercache.caching.gate import Gate, skipped
 from clustercache.caching.near import MISSING
-from clustercache.caching.reading import Reading
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Sequence
     from contextlib import AbstractContextManager
 
+    from clustercache.caching.calls import Call
+    from clustercache.caching.reading import Reading
     from clustercache.caching.settings import CacheSettings
+
+FEW: Final = 8
+"""Keys that are read on the plain path, if it is free."""
 
 SURE: Final = 10.0
 """Seconds, at the least, for what has to be confirmed."""
@@ -45,13 +48,10 @@ class Ways:
         scope = self.client._limits  # noqa: SLF001 - ours too
         deadline = max(SURE, self.client.config.deadline) if sure else self._deadline
         if repeatable:
-            block: AbstractContextManager[None] = scope.block(
-                deadline=deadline, retry=scope.in_force().repeating().retry
-            )
-            return block
+            retry = scope.in_force().repeating().retry
+            return cast("AbstractContextManager[None]", scope.block(deadline=deadline, retry=retry))
         if self._own or sure:
-            block = scope.block(deadline=deadline)
-            return block
+            return cast("AbstractContextManager[None]", scope.block(deadline=deadline))
         return nullcontext()
 
     def sending(
@@ -61,7 +61,9 @@ class Ways:
         gate = self.gate
         if gate.tripped and not sure:
             admitted = [gate.admits(call.key) for call in calls]
-            outcomes: list[Any] = [None if ok else skipped(c.key) for ok, c in zip(admitted, calls, strict=True)]
+            outcomes: list[Any] = [
+                None if ok else skipped(c.key) for ok, c in zip(admitted, calls, strict=True)
+            ]
             sent = [at for at, ok in enumerate(admitted) if ok]
         else:
             outcomes = [None] * len(calls)
@@ -75,35 +77,49 @@ class Ways:
             replies = yield [calls[at].in_full for at in unknown]
             for at, reply in zip(unknown, replies, strict=True):
                 outcomes[at] = reply
-        for at in sent:
-            if isinstance(outcomes[at], RedisError):
-                gate.failed(calls[at].key, outcomes[at])
-            elif gate.tripped:
-                gate.succeeded(calls[at].key)
+        self.heard([calls[at].key for at in sent], [outcomes[at] for at in sent])
         return outcomes
 
+    def reading(self, keys: Sequence[str]) -> Generator[Sequence[str], Any, list[Any]]:
+        """Yield keys to read, get what they hold; return the outcomes of all, in order."""
+        if not self.gate.tripped:
+            outcomes = yield keys
+            self.heard(keys, outcomes)
+            return list(outcomes)
+        known: dict[str, Any] = {k: skipped(k) for k in keys if not self.gate.admits(k)}
+        asked = [key for key in keys if key not in known]
+        if asked:
+            outcomes = yield asked
+            self.heard(asked, outcomes)
+            known.update(zip(asked, outcomes, strict=True))
+        return [known[key] for key in keys]
 
-def untracked(keys: Sequence[str]) -> list[Reading]:
-    """Return readings that nothing is kept of."""
-    return [Reading(None, key.encode(), None) for key in keys]
+    def heard(self, keys: Sequence[str], outcomes: Sequence[Any]) -> None:
+        """Tell the gate who answered, and who did not."""
+        gate = self.gate
+        for key, outcome in zip(keys, outcomes, strict=True):
+            if isinstance(outcome, RedisError):
+                gate.failed(key, outcome)
+            elif gate.tripped:
+                gate.succeeded(key)
 
 
-def unanswered(readings: Sequence[Reading]) -> list[Reading]:
-    """Return the readings that the client has to be asked for; nothing is kept of those."""
-    lacking = [one for one in readings if one.data is MISSING]
-    for one in lacking:
-        one.close()
-    return lacking
+def answered(readings: Sequence[Reading], keys: Sequence[str]) -> Generator[list[str], Any, None]:
+    """Yield the keys that the client has to be asked for, if any, and take its outcomes.
+
+    Nothing is kept of those.
+    """
+    lacking = [at for at, one in enumerate(readings) if one.data is MISSING]
+    if lacking:
+        outcomes = yield [keys[at] for at in lacking]
+        for at, outcome in zip(lacking, outcomes, strict=True):
+            readings[at].close()
+            readings[at].data = outcome
 
 
 def is_repeatable(calls: Sequence[Call]) -> bool:
-    """Tell whether all of them may be sent again when their reply was lost."""
+    """Tell whether they are scripts, all of which may be sent again when their reply was lost."""
     return all(call.repeatable for call in calls)
-
-
-def gets(readings: Sequence[Reading]) -> list[Call]:
-    """Return the calls that read what was not answered."""
-    return [Call("get", reading.key.decode()) for reading in readings]
 
 
 def in_seconds(milliseconds: int) -> float:

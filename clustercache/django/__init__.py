@@ -1,12 +1,13 @@
-"""Sessions for Django: an engine, its middleware, an authentication backend, and system checks.
+"""Sessions and cache for Django: engine, middleware, authentication backend, and system checks.
 
     INSTALLED_APPS = [..., "clustercache.django"]
+    CACHES = {"default": {"BACKEND": "clustercache.django.ClusterCache", "LOCATION": url}}
     SESSION_ENGINE = "clustercache.django.sessions"
     MIDDLEWARE = [..., "clustercache.django.SessionMiddleware", ...]     # instead of Django's
     CLUSTERCACHE_URL = "redis://10.0.0.1:7000?addr=10.0.0.2:7000"
     CLUSTERCACHE_SESSIONS = {"lifetime": 86400, "limit": 5}              # optional
 
-See docs/sessions.md.
+See docs/django.md.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from clustercache.django.backends import SessionBackend
+    from clustercache.django.cache import ClusterCache
     from clustercache.django.middleware import SessionMiddleware
     from clustercache.django.users import (
         aend_user_session,
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
     )
 
 __all__ = [
+    "ClusterCache",
     "SessionBackend",
     "SessionMiddleware",
     "aend_user_session",
@@ -37,7 +40,11 @@ __all__ = [
     "logout_everywhere",
 ]
 
-_HOMES = {"SessionBackend": "backends", "SessionMiddleware": "middleware"}
+_HOMES = {
+    "ClusterCache": "cache",
+    "SessionBackend": "backends",
+    "SessionMiddleware": "middleware",
+}
 
 
 def __getattr__(name: str) -> Any:

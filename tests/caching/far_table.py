@@ -318,6 +318,7 @@ NO_COUNTS = {
     "another's tag": integer(1, TWO),
     "no tags": integer(1, tags=0),
     "two tags": integer(1, tags=2),
+    "two tags, one there": integer(1)[:23] + b"\x00\x02" + integer(1)[25:],
     "another packing": integer(1, packing=0),
     "narrow": integer(1, width=19),
     "wide": integer(1, width=21),

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+import math
 import threading
 from time import monotonic
 
 import pytest
 
-from clustercache._core.tracking import Health, Source
+from clustercache._core.vouching import Health, Source
 from clustercache.caching.near import MISSING, NearCache
 from clustercache.exceptions import ConfigurationError
 
@@ -115,6 +116,86 @@ def test_dropped_keys_are_gone_under_every_name():
     near.clear()
     assert near.get(b"k") is MISSING
     assert len(near) == 0
+
+
+def test_a_hit_says_what_the_value_cost_and_how_long_it_lives():
+    near = NearCache()
+    before = monotonic()
+    assert keep(near, b"k", "v", ttl=30.0, cost=70)
+    hit = near.hit(b"k")
+    assert (hit.value, hit.cost) == ("v", 70)
+    assert 30 <= hit.expires - before < 31
+    assert near.hit(b"other") is None
+    assert (near.hits, near.misses) == (1, 1)
+
+
+def test_the_value_of_a_hit_is_its_callers_own():
+    near = NearCache()
+    assert keep(near, b"k", [1], data=b"[1]", decode=json.loads, cost=70)
+    near.hit(b"k").value.append(2)
+    hit = near.hit(b"k")
+    assert (hit.value, hit.cost) == ([1], 70)
+    assert hit.expires == math.inf
+
+
+def test_what_depends_on_another_name_is_dropped_with_it():
+    near = NearCache()
+    source = tracked(near)
+    keep(near, b"tag", b"token", source=source)
+    keep(near, b"k", source=source, depends=((b"tag", b"token"),))
+    assert near.get(b"k") == b"v"
+    near.discard([b"tag"])
+    assert near.get(b"k") is MISSING
+    assert near.hit(b"k") is None
+    assert near.recall(b"k") is MISSING
+
+
+def test_what_may_not_be_served_is_recalled_with_its_age():
+    near = NearCache()
+    source = tracked(near)
+    keep(near, b"k", source=source)
+    keep(near, b"j", [1], data=b"[1]", decode=json.loads, source=source)
+    assert near.recall(b"k") == (b"v", 0.0)
+    near.tell(lambda state: state.lost(source))
+    assert near.get(b"k") is MISSING
+    value, seconds = near.recall(b"k")
+    assert value == b"v"
+    assert 0.0 < seconds < 10.0
+    near.recall(b"j")[0].append(2)
+    assert near.recall(b"j")[0] == [1]
+    assert near.recall(b"other") is MISSING
+
+
+def test_who_watches_a_key_is_woken_without_the_lock():
+    near, seen = NearCache(), []
+
+    def wake():
+        thread = threading.Thread(target=lambda: seen.append(near.get(b"k")))
+        thread.start()
+        thread.join(10)
+
+    keep(near, b"k")
+    near.watch(b"k", wake)
+    near.discard([b"k"])
+    assert seen == [MISSING]
+    near.clear()
+    assert len(seen) == 2
+    near.unwatch(b"k", wake)
+    near.discard([b"k"])
+    assert len(seen) == 2
+
+
+def test_one_who_cannot_be_woken_keeps_nobody_else_asleep(caplog):
+    near, seen = NearCache(), []
+
+    def fail():
+        raise RuntimeError
+
+    near.watch(b"k", fail)
+    near.watch(b"k", lambda: seen.append(1))
+    near.discard([b"k"])
+    assert seen == [1]
+    assert [record.message for record in caplog.records] == ["wake_failed"]
 
 
 def test_nothing_is_kept_without_a_tracked_source():

@@ -12,7 +12,7 @@ from time import monotonic
 
 import pytest
 
-from clustercache._core.tracking import Health, Source
+from clustercache._core.vouching import Health, Source
 from clustercache.caching import counters as counting
 from clustercache.caching.near import NearCache
 from clustercache.caching.stats import CacheInfo, CacheStats, Counters, FunctionStats, NearStats

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+from clustercache._core.owners import changed, owners_of
 from clustercache._core.slots import key_slot
-from clustercache._core.tracking import ABSENT, Source, changed, owners_of
+from clustercache._core.tracking import ABSENT
+from clustercache._core.vouching import Source
 from tests.core.topologies import shard, topology
 from tests.core.tracked import (
     SILENCE,

@@ -6,7 +6,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from clustercache._core.tracking import Source
+from clustercache._core.vouching import Source
 from tests.core.tracked import SILENCE, Wire, World, coherence
 
 KEYS = st.sampled_from(World.KEYS)

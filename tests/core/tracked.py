@@ -7,7 +7,8 @@ from itertools import count
 from typing import Any, NamedTuple
 
 from clustercache._core.slots import key_slot
-from clustercache._core.tracking import Coherence, Health, Source
+from clustercache._core.tracking import Coherence
+from clustercache._core.vouching import Health, Source
 
 SILENCE = 10
 """What `max_silence` is here, in ticks."""

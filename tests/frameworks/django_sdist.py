@@ -13,23 +13,26 @@ from pathlib import Path
 import django
 import pytest
 
-_OURS = "tests/sessions_tests/"
+_WANTED = ("sessions_tests", "cache")
+_FOLDERS = tuple(f"tests/{name}/" for name in _WANTED)
 
 
 def folder_of_tests():
-    """Return the folder that has `sessions_tests` of the installed Django.
+    """Return the folder that has `sessions_tests` and `cache` of the installed Django.
 
     Without it the test fails in CI, and is skipped elsewhere.
     """
     version = django.get_version()
     cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     kept = Path(cache) / "clustercache-tests" / f"django-{version}"
-    if not (kept / "sessions_tests" / "tests.py").exists():
-        kept.parent.mkdir(parents=True, exist_ok=True)
+    lacking = [name for name in _WANTED if not (kept / name / "tests.py").exists()]
+    if lacking:
+        kept.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=kept.parent) as folder:
             _extract(_download(version, folder), folder)
-            with suppress(OSError):  # another process of the tests was first
-                (Path(folder) / "tests").rename(kept)
+            for name in lacking:
+                with suppress(OSError):  # another process of the tests was first
+                    (Path(folder) / "tests" / name).rename(kept / name)
     return kept
 
 
@@ -55,7 +58,7 @@ def _extract(archive, folder):
     with tarfile.open(archive) as tar:
         for member in tar.getmembers():
             _, _, name = member.name.partition("/")
-            if name.startswith(_OURS) and member.isfile():
+            if name.startswith(_FOLDERS) and member.isfile():
                 path = Path(folder) / name
                 path.parent.mkdir(parents=True, exist_ok=True)
                 path.write_bytes(tar.extractfile(member).read())
