@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from clustercache.caching.base import DEFAULT
-from clustercache.caching.decorating import Options
+from clustercache.caching.decorating import CachedFunction, Options
 from clustercache.caching.functions import _DEFAULTS
 from clustercache.caching.near import NearCache
 from clustercache.caching.settings import CacheSettings
@@ -55,10 +55,28 @@ def near():
     return {name: (shown(parameters[name].default), told[name]) for name in told}
 
 
+def attributes():
+    yield "`__wrapped__`", "The function itself."
+    yield "`cache`", meanings(CachedFunction, "Attributes")["cache"]
+    for name, one in vars(CachedFunction).items():
+        if inspect.isfunction(one) and not name.startswith("_"):
+            names = ", ".join(
+                parameter.name.replace("args", "...")
+                for parameter in inspect.signature(one).parameters.values()
+                if parameter.kind is parameter.VAR_POSITIONAL
+            )
+            yield f"`{name}({names})`", inspect.getdoc(one)
+
+
 TABLES = {"options": options, "near": near, "settings": settings}
 
 
 def table(name):
+    if name == "attributes":
+        yield "| attribute | what it is or does |"
+        yield "|---|---|"
+        yield from (f"| {attribute} | {told} |" for attribute, told in attributes())
+        return
     yield "| option | default | meaning |"
     yield "|---|---|---|"
     for option, (default, told) in TABLES[name]().items():
@@ -67,7 +85,7 @@ def table(name):
 
 def written():
     text = PAGE.read_text(encoding="utf-8")
-    for name in TABLES:
+    for name in (*TABLES, "attributes"):
         begin, end = f"<!-- {name} -->\n", f"<!-- end of {name} -->\n"
         before, _, rest = text.partition(begin)
         _, _, after = rest.partition(end)
