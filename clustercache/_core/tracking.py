@@ -208,8 +208,10 @@ class Coherence:
             depends: Names, and what has to be kept under each for the entry to be served.
             cost: What it cost to make the value, in microseconds.
         """
-        expires = token.began + min(ttl, ABSENT if absent else math.inf)
-        until = min(expires, token.began + self.max_staleness)
+        life = ABSENT if absent and ttl > ABSENT else ttl
+        expires = until = token.began + life
+        if life > self.max_staleness:
+            until = token.began + self.max_staleness
         if not self.stands(token) or until <= now:
             return None
         label = token.key if name is None else name

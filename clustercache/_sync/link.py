@@ -13,7 +13,7 @@ from clustercache._sync.dial import Dial
 
 if TYPE_CHECKING:
     import ssl
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from clustercache._core.address import Address
     from clustercache._core.session import Session
@@ -39,9 +39,11 @@ class PushConnection(Connection):
 
     __slots__ = ()
 
-    def take(self) -> Any:
-        """Return the next reply or push that has come whole, or INCOMPLETE."""
-        return self._reader.gets()
+    @property
+    def take(self) -> Callable[[], Any]:
+        """What returns the next reply or push that has come whole, or INCOMPLETE."""
+        gets: Callable[[], Any] = self._reader.gets
+        return gets
 
 
 class Link(Generic[TalkT]):
@@ -122,8 +124,12 @@ class Link(Generic[TalkT]):
         Raises:
             NotSent: The node takes no more, or is gone.
         """
+        if self._connection is not None and not self._outbox:
+            if data:
+                self._connection.send(data, monotonic() + self._config.patience)
+            return
         self._outbox += data
-        if self._connection is not None and self._outbox:
+        if self._connection is not None:
             whole = bytes(self._outbox)
             self._outbox.clear()
             self._connection.send(whole, monotonic() + self._config.patience)
@@ -143,7 +149,8 @@ class Link(Generic[TalkT]):
         connection.receive(ready=True)
         self._pulse.heard(monotonic())
         replies: list[Any] = []
-        while (reply := connection.take()) is not INCOMPLETE:
+        take = connection.take
+        while (reply := take()) is not INCOMPLETE:
             replies.append(reply)
         return replies
 

@@ -1,125 +1,110 @@
-"""What is computed while nobody waits for it, in an event loop; and leases that are renewed."""
+"""Work that nobody waits for, or not for long: a few tasks of one cache, in each event loop."""
 
 from __future__ import annotations
 
 import asyncio
-from contextlib import asynccontextmanager, nullcontext, suppress
-from typing import TYPE_CHECKING, Any, Final
+import logging
+from contextlib import nullcontext
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
-from clustercache.caching.background import log
+from clustercache._async.foreign import leave
+from clustercache.caching.arenewals import arenewing
+from clustercache.caching.loops import PerLoop
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable, Hashable
-    from contextlib import AbstractContextManager
+    from asyncio import Task
+    from collections.abc import Awaitable, Callable, Coroutine, Hashable
 
-_PART: Final = 3
-"""A lease is renewed so many times before it would end."""
+    from clustercache.caching.background import Around
+
+__all__ = ["AsyncBackground", "arenewing"]
+
+T = TypeVar("T")
+
+_log = logging.getLogger("clustercache.cache")
+_CLOSING: Final = 1.0
+"""Seconds that cancelled work may take to end."""
+
+
+class _Here:
+    """One loop's tasks."""
+
+    __slots__ = ("keys", "tasks", "turns")
+
+    def __init__(self, workers: int) -> None:
+        self.turns = asyncio.Semaphore(workers)
+        self.tasks: set[Task[Any]] = set()
+        self.keys: set[Hashable] = set()
+
+    def begin(self, work: Coroutine[Any, Any, T], key: Hashable = None) -> Task[T]:
+        task = asyncio.get_running_loop().create_task(work)
+        self.tasks.add(task)
+
+        def over(task: Task[T]) -> None:
+            self.tasks.discard(task)
+            self.keys.discard(key)
+            if not task.cancelled():
+                task.exception()  # whoever waits for it knows
+
+        task.add_done_callback(over)
+        return task
+
+    def leave(self) -> None:
+        leave(*self.tasks)
 
 
 class AsyncBackground:
-    """A cache's tasks for refreshes, in any number of event loops."""
-
-    def __init__(
-        self,
-        workers: int = 4,
-        queue: int = 64,
-        around: Callable[[], AbstractContextManager[object]] | None = None,
-    ) -> None:
-        """Start nothing yet.
-
-        Args:
-            workers: Tasks at a time, in each loop.
-            queue: Computations that wait for their turn; more are refused.
-            around: Returns a context manager that each computation runs inside.
-        """
-        self._most = workers + queue
-        self._around = around or nullcontext
-        self._workers = workers
-        self._tasks: set[asyncio.Task[Any]] = set()
-        self._keys: set[Hashable] = set()
-        self._turns: dict[asyncio.AbstractEventLoop, asyncio.Semaphore] = {}
-
-    def submit(self, key: Hashable, work: Callable[[], Awaitable[object]]) -> bool:
-        """Run something later, unless it is under way or there is too much; tell which."""
-        place = asyncio.get_running_loop(), key
-        if place in self._keys:
-            return False
-
-        async def run() -> None:
-            try:
-                await work()
-            except Exception as error:  # noqa: BLE001 - nobody waits for it
-                log.warning("refresh_failed error=%s", type(error).__name__)
-
-        task = self.start(run)
-        if task is None:
-            return False
-        self._keys.add(place)
-        task.add_done_callback(lambda _: self._keys.discard(place))
-        return True
-
-    def start(self, work: Callable[[], Awaitable[Any]]) -> asyncio.Task[Any] | None:
-        """Return a task that is begun, or None where there is too much."""
-        loop = asyncio.get_running_loop()
-        for other in [one for one in self._turns if one.is_closed()]:
-            del self._turns[other]
-        self._tasks = {task for task in self._tasks if not task.done()}
-        if len(self._tasks) >= self._most:
-            return None
-        turn = self._turns.setdefault(loop, asyncio.Semaphore(self._workers))
-
-        async def run() -> Any:
-            async with turn:
-                with self._around():
-                    return await work()
-
-        task = loop.create_task(run())
-        self._tasks.add(task)
-        task.add_done_callback(_hear)
-        return task
-
-    async def aclose(self) -> None:
-        """Stop what is under way in the running loop."""
-        loop = asyncio.get_running_loop()
-        tasks = [task for task in self._tasks if task.get_loop() is loop]
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-        self._tasks.difference_update(tasks)
-
-
-def _hear(task: asyncio.Task[Any]) -> None:
-    if not task.cancelled():
-        task.exception()  # else one that nobody waits for any more would be told of
-
-
-@asynccontextmanager
-async def arenewing(lease: float, renew: Callable[[], Awaitable[bool]]) -> AsyncIterator[None]:
-    """Renew a lease while the block runs.
+    """Runs coroutines in tasks, so many at a time, each with a copy of its giver's context.
 
     Args:
-        lease: How long it is, in seconds.
-        renew: Renews it, and tells whether one has it still.
+        workers: How many run at a time, at most, in each loop.
+        queue: How many may wait for their turn there.
+        around: Called for each piece of work, which runs inside of what it returns.
     """
-    loop = asyncio.get_running_loop()
-    task: asyncio.Task[None] | None = None
 
-    async def keep() -> None:
-        going_on = True
-        while going_on:
-            with suppress(Exception):
-                going_on = await renew()
-            await asyncio.sleep(lease / _PART)
+    def __init__(self, workers: int = 4, *, queue: int = 64, around: Around | None = None) -> None:
+        """Start nothing yet."""
+        self._limit = workers + queue
+        self._around = around or nullcontext
+        self._closed = False
+        self._loops = PerLoop(lambda: _Here(workers), _Here.leave)
 
-    def begin() -> None:
-        nonlocal task
-        task = loop.create_task(keep())
+    def submit(self, key: Hashable, work: Callable[[], Awaitable[object]]) -> bool:
+        """Run work while nobody waits; return False if it was not taken.
 
-    timer = loop.call_later(lease / _PART, begin)
-    try:
-        yield
-    finally:
-        timer.cancel()
-        if task is not None:
+        It is not while the same key's is under way, nor if too much waits. An error is logged.
+        """
+        here = self._loops.here()
+        if key in here.keys or not self._has_room(here):
+            return False
+        here.keys.add(key)
+        here.begin(self._alone(here, work), key)
+        return True
+
+    def start(self, work: Callable[[], Awaitable[T]]) -> Task[T] | None:
+        """Run work that somebody may wait for; return None if too much waits already."""
+        here = self._loops.here()
+        return here.begin(self._run(here, work)) if self._has_room(here) else None
+
+    def _has_room(self, here: _Here) -> bool:
+        return not self._closed and len(here.tasks) < self._limit
+
+    async def _alone(self, here: _Here, work: Callable[[], Awaitable[object]]) -> None:
+        try:
+            await self._run(here, work)
+        except Exception as error:  # noqa: BLE001 - nobody else hears of it
+            _log.warning("background_failed error=%s", type(error).__name__)
+
+    async def _run(self, here: _Here, work: Callable[[], Awaitable[T]]) -> T:
+        async with here.turns:
+            with self._around():
+                return await work()
+
+    async def aclose(self) -> None:
+        """Take nothing more; cancel this loop's tasks, and wait a second for their end."""
+        self._closed = True
+        ending = self._loops.here().tasks - {asyncio.current_task()}
+        for task in ending:
             task.cancel()
-            await asyncio.gather(task, return_exceptions=True)
+        if ending:
+            await asyncio.wait(ending, timeout=_CLOSING)

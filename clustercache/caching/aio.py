@@ -8,7 +8,8 @@ from time import monotonic
 from typing import TYPE_CHECKING, Any, Self
 
 from clustercache._async.cluster import AsyncCluster
-from clustercache.caching.abackground import AsyncBackground, arenewing
+from clustercache.caching.abackground import AsyncBackground
+from clustercache.caching.arenewals import arenewing
 from clustercache.caching.async_way import AsyncClusterWay
 from clustercache.caching.base import DEFAULT, BaseCache, there
 from clustercache.caching.calls import Call

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import inspect
 import threading
-from functools import update_wrapper
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, Unpack, overload
 
-from clustercache.caching.functions import refuse
+from clustercache.caching.lazily import lazily
 from clustercache.caching.names import misuse
 
 if TYPE_CHECKING:
@@ -20,10 +18,6 @@ P = ParamSpec("P")
 R = TypeVar("R")
 _lock = threading.Lock()
 _default: Cache | None = None
-
-_ATTRIBUTES = (
-    "cache_key", "cache_info", "cache_stats", "cache_clear", "cache_invalidate", "refresh", "fresh",
-)  # fmt: skip
 
 
 def configure(url: str | Iterable[str], **options: Any) -> Cache:
@@ -82,44 +76,19 @@ def cached(function: Any = None, /, **options: Any) -> Any:
         function: The function, where there are no options.
         options: Those of `Cache.cached`.
     """
-
-    def decorate(decorated: Any) -> Any:
-        if isinstance(decorated, (classmethod, staticmethod)):
-            return type(decorated)(decorate(decorated.__func__))
-        refuse(decorated)
-        return _lazy(decorated, options)
-
-    return decorate if function is None else decorate(function)
+    return lazily(function, lambda decorated: _once(decorated, options))
 
 
-def _lazy(function: Callable[..., Any], options: dict[str, Any]) -> Any:
-    """Return what becomes a cached function with its first call."""
-    made: Any = None
+def _once(function: Callable[..., Any], options: dict[str, Any]) -> Callable[[], Any]:
+    """Return what makes the cached function when it is asked first."""
+    made: list[Any] = []
 
     def real() -> Any:
-        nonlocal made
-        if made is None:
+        if not made:
             cache = default()
             with _lock:
-                if made is None:
-                    made = cache.cached(**options)(function)
-        return made
+                if not made:
+                    made.append(cache.cached(**options)(function))
+        return made[0]
 
-    def called(*args: Any, **kwargs: Any) -> Any:
-        return real()(*args, **kwargs)
-
-    async def awaited(*args: Any, **kwargs: Any) -> Any:
-        return await real()(*args, **kwargs)
-
-    call: Any = awaited if inspect.iscoroutinefunction(function) else called
-    update_wrapper(call, function)
-    for name in _ATTRIBUTES:
-        setattr(call, name, _forwarded(real, name))
-    return call
-
-
-def _forwarded(real: Callable[[], Any], name: str) -> Callable[..., Any]:
-    def forward(*args: Any, **kwargs: Any) -> Any:
-        return getattr(real(), name)(*args, **kwargs)
-
-    return forward
+    return real

@@ -28,6 +28,9 @@ if TYPE_CHECKING:
 
 _MAGIC: Final = b"\xcc\x01"
 _HEAD: Final = Struct(">2sBIIQIH")
+_PLAIN_TAG: Final = b"\0\0\x10"
+"""How a tag without a name begins whose token has 16 bytes."""
+
 _UNTIL: Final = 11
 """Where the moment is in the head."""
 
@@ -154,7 +157,9 @@ class Envelopes:
         """
         if envelope.packing == DIGITS:
             return _integer(envelope.body)
-        body = decompress(envelope.packing & ~_RAISED, envelope.body, self._limit)
+        body, packing = envelope.body, envelope.packing & ~_RAISED
+        if packing != Packing.PLAIN:
+            body = decompress(packing, body, self._limit)
         try:
             return self._serializer.loads(body)
         except Undecodable:
@@ -203,6 +208,9 @@ def _facts(stored: bytes) -> tuple[int, int, Envelope] | None:
     at = _HEAD.size
     try:
         _, packing, writer, schema, until, cost, count = _HEAD.unpack_from(stored)
+        if stored.startswith(_PLAIN_TAG, at):  # the first one, mostly the only one
+            tags[""] = stored[at + 3 : at + 19]
+            at, count = at + 19, count - 1
         for _ in range(count):
             name_size, token_size = _TAG.unpack_from(stored, at)
             start = at + _TAG.size

@@ -87,7 +87,10 @@ class Fetching(Looking):
         soft = wanted.recipe.soft_timeout
         if seen.value is not MISSING and soft is not None:
             value = yield Later(wanted.key, partial(self.refresh, wanted, seen), soft)
-            return self._stale(seen.value, wanted) if value is MISSING else value
+            if value is MISSING:
+                return self._stale(seen.value, wanted)
+            wanted.counters.misses()
+            return value
         return (yield from self._lead(wanted, seen))
 
     def refresh(self, wanted: Wanted, seen: Seen) -> Plan:
@@ -123,7 +126,7 @@ class Fetching(Looking):
             if taken[0] == 0:
                 if was_given_up or monotonic() >= until:
                     # Whoever waited for one that stored nothing does not wait for the next.
-                    return (yield from self._alone(wanted, seen.value))
+                    return (yield from self.alone(wanted, seen.value))
                 ends = monotonic() + taken[1] / 1000
                 yield from self._rest(wanted, min(until, ends))
                 was_given_up = monotonic() < ends
@@ -254,6 +257,11 @@ class Fetching(Looking):
             raise error
         wanted.counters.skipped()
         return (yield from self._alone(wanted, self._recalled(wanted)))
+
+    def alone(self, wanted: Wanted, old: Any = MISSING) -> Plan:
+        """Make the value beside somebody who was waited for in vain, and store nothing."""
+        wanted.counters.misses()
+        return (yield from self._alone(wanted, old))
 
     def _alone(self, wanted: Wanted, old: Any) -> Plan:
         """Make the value, and store nothing; where that fails, serve the old one, if any."""

@@ -204,7 +204,7 @@ def _called(made: Function) -> Callable[..., Any]:
         value, followed = fly(
             name,
             lambda: run(plans.fetch(made.wanted(name, args, kwargs))),
-            lambda: made.function(*args, **kwargs),
+            lambda: run(plans.alone(made.wanted(name, args, kwargs))),
             wait,
             own_copy,
         )
@@ -234,7 +234,7 @@ def _awaited(made: Function) -> Callable[..., Any]:
         value, followed = await fly(
             name,
             lambda: run(plans.fetch(made.wanted(name, args, kwargs))),
-            lambda: made.function(*args, **kwargs),
+            lambda: run(plans.alone(made.wanted(name, args, kwargs))),
             wait,
             own_copy,
         )

@@ -14,7 +14,7 @@ import threading
 from collections import deque
 from functools import partial
 from time import monotonic
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, NoReturn, Protocol
 
 from clustercache._core.vouching import Source
 from clustercache._core.wire import Push
@@ -125,7 +125,12 @@ class Line:
         """Read one key; `deadline` is in monotonic seconds."""
         leading = self.lead()
         try:
-            self.send((reading,))
+            with self._writing:
+                link = self._link
+                if link is None or not self.source.ready or len(self._expected) > _MOST:
+                    reading.lost()
+                else:
+                    self._say(link, (reading, reading), reading.question)
         finally:
             self.finish(reading, deadline, leading=leading)
 
@@ -168,8 +173,10 @@ class Line:
             for reply in link.read(ready=ready):
                 if type(reply) is Push:
                     self._hear(reply)
+                elif self._expected:
+                    self._expected.popleft().take(reply)
                 else:
-                    self._take(reply)
+                    _refuse()
                 if self._link is not link:
                     return
         except _LOSSES as error:
@@ -177,12 +184,6 @@ class Line:
         except BaseException:
             self._lose("interrupted, so that it may be out of step")
             raise
-
-    def _take(self, reply: Any) -> None:
-        if not self._expected:
-            msg = "a reply to nothing that was asked"
-            raise NoReply(msg)
-        self._expected.popleft().take(reply)
 
     def _hear(self, push: Any) -> None:
         if push[0] == b"invalidate":
@@ -241,6 +242,11 @@ class Line:
             self._muted_until = None
             if self._watched is not None:
                 self._polls.unmute(self._watched)
+
+
+def _refuse() -> NoReturn:
+    msg = "a reply to nothing that was asked"
+    raise NoReply(msg)
 
 
 def _invalidate(state: Coherence, *, source: Source, keys: list[bytes] | None) -> None:

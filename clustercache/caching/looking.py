@@ -78,20 +78,7 @@ class Seen(NamedTuple):
     tokens: dict[str, Any]
 
 
-class Tokens(NamedTuple):
-    """What an entry depends on.
-
-    Attributes:
-        held: The tokens that there are, by their labels.
-        keys: Their keys.
-        error: Why one of them is not known.
-        are_valid: Whether the entry has all of them, as they are.
-    """
-
-    held: dict[str, Any]
-    keys: dict[str, str]
-    error: RedisError | None
-    are_valid: bool
+_NO_TAGS: Final[dict[str, bytes]] = {}
 
 
 class Looking:
@@ -136,10 +123,8 @@ class Looking:
                 readings.extend(further)
                 self._learn(further, more, tokens)
             now = int(time.time() * 1000)
-            return [
-                self._judged(one, reading, found, self._tokens(found, labels, tokens), now)
-                for one, reading, found, labels in zip(wanted, readings, founds, labelled)  # noqa: B905
-            ]
+            rows = zip(wanted, readings, founds, labelled)  # noqa: B905 - tokens follow
+            return [self._judged(*row, tokens, now) for row in rows]
         finally:
             for reading in readings:
                 reading.close()
@@ -168,12 +153,14 @@ class Looking:
         near: bool,
     ) -> list[str]:
         """Return the keys of further tokens, of tags that only the entries know of."""
+        has_more = False
         for one, found, labels in zip(wanted, founds, labelled, strict=True):
-            if found.envelope is not None:
+            if found.envelope is not None and found.envelope.tags.keys() != labels.keys():
                 for label in found.envelope.tags:
                     if label not in labels:
                         labels[label] = self.token_key(one.key, label)
-        return self._unknown(labelled, tokens, near=near)
+                        has_more = True
+        return self._unknown(labelled, tokens, near=near) if has_more else []
 
     @staticmethod
     def _learn(readings: Sequence[Reading], keys: Sequence[str], tokens: dict[str, Any]) -> None:
@@ -182,40 +169,49 @@ class Looking:
             if reading.data is not None:
                 reading.keep(reading.data, name=key)
 
-    @staticmethod
-    def _tokens(found: Found, labels: dict[str, str], by_key: dict[str, Any]) -> Tokens:
-        """Return an entry's tokens, those asked for and those that it knows of."""
-        envelope, held, error = found.envelope, {}, None
-        is_valid = envelope is not None
+    def _judged(  # noqa: PLR0917 - a row of what was read, and what it is judged by
+        self,
+        one: Wanted,
+        reading: Reading,
+        found: Found,
+        labels: dict[str, str],
+        by_key: dict[str, Any],
+        now: int,
+    ) -> Seen:
+        envelope, verdict, value = found.envelope, Verdict.EXPIRED, MISSING
+        error = reading.data if isinstance(reading.data, RedisError) else None
+        tags = _NO_TAGS if envelope is None else envelope.tags
+        is_valid, tokens = envelope is not None, {}
         for label, key in labels.items():
-            token = held[label] = by_key[key]
-            if token is None or envelope is None or envelope.tags.get(label) != token:
+            token = tokens[label] = by_key[key]
+            if token is None or tags.get(label) != token:
                 is_valid = False
                 if isinstance(token, RedisError):
                     error = token
-        return Tokens(held, labels, error, is_valid)
-
-    def _judged(
-        self, one: Wanted, reading: Reading, found: Found, tokens: Tokens, now: int
-    ) -> Seen:
-        error = reading.data if isinstance(reading.data, RedisError) else tokens.error
-        envelope, verdict, value = found.envelope, Verdict.EXPIRED, MISSING
-        if error is None and tokens.are_valid and envelope is not None:
-            verdict = one.recipe.freshness.verdict(envelope.fresh_until, envelope.cost, now, jitter)
-        if verdict is not Verdict.EXPIRED and envelope is not None:
+        if not is_valid or envelope is None:
+            return Seen(found, verdict, value, error, tokens)
+        recipe = one.recipe
+        verdict = recipe.freshness.verdict(envelope.fresh_until, envelope.cost, now, jitter)
+        if verdict is not Verdict.EXPIRED:
             try:
-                value = decoded(envelope, one.recipe)
+                value = decoded(envelope, recipe)
             except Undecodable:
                 verdict = Verdict.EXPIRED
             else:
-                one.counters.saw_cost(envelope.cost)
+                if envelope.cost:
+                    one.counters.saw_cost(envelope.cost)
                 if reading.token is not None and verdict is Verdict.FRESH and not envelope.raised:
-                    self._keep(one, reading, envelope, value, tokens)
-        return Seen(found, verdict, value, error, tokens.held)
+                    depends = tuple([(key, by_key[key]) for key in labels.values()])
+                    self._keep(one, reading, envelope, value, depends)
+        return Seen(found, verdict, value, error, tokens)
 
     @staticmethod
     def _keep(
-        one: Wanted, reading: Reading, envelope: Envelope, value: Any, tokens: Tokens
+        one: Wanted,
+        reading: Reading,
+        envelope: Envelope,
+        value: Any,
+        depends: tuple[tuple[str, bytes], ...],
     ) -> None:
         ttl = math.inf
         if envelope.fresh_until is not None:
@@ -227,7 +223,7 @@ class Looking:
             ttl=ttl,
             name=one.name,
             decode=partial(decode, one.recipe.envelopes),
-            depends=tuple((tokens.keys[label], token) for label, token in tokens.held.items()),
+            depends=depends,
             cost=envelope.cost,
         )
 

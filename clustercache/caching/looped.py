@@ -33,28 +33,50 @@ class LoopReader:
         self._thread = threading.get_ident()
         self._asked: dict[Line, list[Reading]] = {}
         self._places: dict[Line, _Place] = {}
-        self._waiting = 0
+        self._waits: dict[_Wait, float] = {}
+        self._timer: asyncio.TimerHandle | None = None
 
     async def read(self, parts: Mapping[Any, Sequence[Reading]], seconds: float) -> None:
         """Read keys on their lines; wait for `seconds` at the most."""
         wait = _Wait(self, self._loop.create_future())
-        if not self._asked:
-            self._loop.call_soon(self._ask)
-        for line, readings in parts.items():
-            self._asked.setdefault(line, []).extend(readings)
+        for readings in parts.values():
             for reading in readings:
                 reading.then = wait.one_done
                 wait.left += 1
-        timer = self._loop.call_later(max(seconds, 0.0), wait.end)
-        self._waiting += 1
+        self._end_at(wait, self._loop.time() + seconds)
         try:
+            self._begin(parts)
             await wait.future
         finally:
-            self._waiting -= 1
-            timer.cancel()
+            del self._waits[wait]
             for readings in parts.values():
                 for reading in readings:
                     reading.done = True
+
+    def _end_at(self, wait: _Wait, when: float) -> None:
+        """Let a wait end then; one timer is enough for all, and mostly comes for none."""
+        self._waits[wait] = when
+        if self._timer is None or when < self._timer.when():
+            if self._timer is not None:
+                self._timer.cancel()
+            self._timer = self._loop.call_at(when, self._end_overdue)
+
+    def _end_overdue(self) -> None:
+        self._timer, now = None, self._loop.time()
+        for wait, when in list(self._waits.items()):
+            if when <= now:
+                wait.end()
+            else:
+                self._end_at(wait, when)
+
+    def _begin(self, parts: Mapping[Any, Sequence[Reading]]) -> None:
+        scheduled = bool(self._asked)
+        for line, readings in parts.items():
+            self._asked.setdefault(line, []).extend(readings)
+        if len(self._waits) == 1 and not scheduled:
+            self._ask()  # there is nothing to be sent along with it
+        elif not scheduled:
+            self._loop.call_soon(self._ask)
 
     def _ask(self) -> None:
         asked, self._asked = self._asked, {}
@@ -80,7 +102,7 @@ class LoopReader:
         if place is None:
             return
         occupied = line.is_on(place.link) and not line.look()
-        if not self._waiting or not line.is_on(place.link):
+        if not self._waits or not line.is_on(place.link):
             self._forget(line)
         elif occupied:
             # It would be told so again and again.

@@ -1,103 +1,175 @@
-"""Leases that are renewed while somebody computes: one thread for all of a process."""
+"""Leases that are renewed while their holders work, by one thread of a process.
+
+Most work ends long before its lease is a third over, so to enter and to leave costs next to
+nothing: the thread looks after a third, and finds nothing to do. It renews none itself, for a
+server may be slow to answer; it lets a few others do that. It lives through no fork, and ends when
+it is idle.
+"""
 
 from __future__ import annotations
 
+import logging
+import math
 import os
 import threading
-from contextlib import contextmanager
 from time import monotonic
 from typing import TYPE_CHECKING, Final
 
+from redis.exceptions import RedisError
+
+from clustercache._sync.helper import await_end
+from clustercache.caching.background import Background
+
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
-_PART: Final = 3
-"""A lease is renewed so many times before it would end."""
+_log = logging.getLogger("clustercache.cache")
+_IDLE: Final = 10.0
+"""Seconds that the thread stays without anything to keep."""
+_FORKING: Final = 1.0
+"""Seconds that it may take to end before a fork."""
+_EARLY: Final = 0.1
+"""How much too early a renewal may come, as a part of its pause, so that they come together."""
 
-_IDLE: Final = 5.0
-"""Seconds after which the thread ends, if there was nothing to renew."""
 
+class _Keeping:
+    """A lease that is renewed until its block ends."""
 
-class _Held:
-    """A lease that somebody holds."""
+    __slots__ = ("due", "pause", "renew", "renewals")
 
-    __slots__ = ("due", "every", "renew")
-
-    def __init__(self, every: float, renew: Callable[[], bool]) -> None:
-        self.every = every
+    def __init__(self, renewals: Renewals, pause: float, renew: Callable[[], bool]) -> None:
+        self.renewals = renewals
+        self.pause = pause
         self.renew = renew
-        self.due = monotonic() + every
+        self.due = math.inf
+
+    def __enter__(self) -> None:
+        self.due = monotonic() + self.pause
+        self.renewals.add(self)
+
+    def __exit__(self, *_: object) -> None:
+        self.renewals.kept.discard(self)
+
+    def once(self) -> None:
+        """Renew it now, if its block has not ended; no more if it is lost."""
+        if self not in self.renewals.kept:
+            return
+        try:
+            is_held = self.renew()
+        except RedisError as error:
+            # The next one may come through before the lease is over.
+            _log.info("renewal_failed error=%s", type(error).__name__)
+            return
+        if not is_held:
+            self.renewals.kept.discard(self)
 
 
 class Renewals:
-    """All leases that this process holds, and the thread that renews them.
-
-    One that renews slowly, because its shard is away, has a thread of its own for that time.
-    """
+    """Renews leases in time."""
 
     def __init__(self) -> None:
-        """Hold none."""
-        self.begin()
+        """Start nothing yet."""
+        self._workers = Background(workers=4, queue=1024)
+        self._begin()
 
-    def begin(self) -> None:
-        """Hold none, as in a child after a fork."""
-        self._held: set[_Held] = set()
-        self._changed = threading.Condition(threading.Lock())
-        self._runs = False
+    def _begin(self) -> None:
+        self._changed = threading.Condition()
+        self.kept: set[_Keeping] = set()
+        self._wakes = math.inf
+        """When the thread looks again; never, while there is none."""
+        self._thread: threading.Thread | None = None
+        self._last: threading.Thread | None = None
+        self._stopping = False
 
-    @contextmanager
-    def keeping(self, lease: float, renew: Callable[[], bool]) -> Iterator[None]:
-        """Renew a lease while the block runs.
+    def keeping(self, lease: float, renew: Callable[[], bool]) -> _Keeping:
+        """Return a context manager that renews a lease until its block ends.
 
         Args:
-            lease: How long it is, in seconds.
-            renew: Renews it, and tells whether one has it still; called from another thread.
+            lease: Seconds of it; a third is the pause between renewals.
+            renew: Returns whether the lease is still held; if not, there is no other. After a
+                RedisError there is.
         """
-        held = _Held(lease / _PART, renew)
+        return _Keeping(self, lease / 3, renew)
+
+    def add(self, keeping: _Keeping) -> None:
+        """Look after a lease from now on."""
         with self._changed:
-            self._held.add(held)
-            if not self._runs:
-                self._runs = True
-                threading.Thread(target=self._work, name="clustercache-leases", daemon=True).start()
-            elif held.due < self._next:
-                self._changed.notify()
+            self.kept.add(keeping)
+            if keeping.due < self._wakes:
+                self._look_by(keeping.due)
+
+    def _look_by(self, due: float) -> None:
+        if self._stopping:
+            return  # behind the fork
+        if self._thread is not None and self._thread.is_alive():
+            self._wakes = due
+            self._changed.notify()
+            return
+        thread = threading.Thread(target=self._run, name="clustercache-leases", daemon=True)
+        self._thread = self._last = thread
         try:
-            yield
-        finally:
-            with self._changed:
-                self._held.discard(held)
+            thread.start()
+            self._wakes = due
+        except RuntimeError as error:  # the interpreter ends, or the system has no more
+            self._thread = self._last = None
+            _log.warning("renewals_not_started error=%s", type(error).__name__)
 
-    _next = 0.0
+    # The thread -------------------------------------------------------------------------------
 
-    def _work(self) -> None:
-        idle = monotonic() + _IDLE
-        while True:
-            with self._changed:
-                now = monotonic()
-                due = [held for held in self._held if held.due <= now]
-                if not due:
-                    if self._held:
-                        idle = now + _IDLE
-                    elif now >= idle:
-                        self._runs = False
-                        return
-                    self._next = min((held.due for held in self._held), default=idle)
-                    self._changed.wait(max(self._next - now, 0.0))
-                    continue
-                for held in due:
-                    held.due = now + held.every
-            for held in due:
-                threading.Thread(target=self._renew, args=(held,), daemon=True).start()
+    def _run(self) -> None:
+        while (due := self._next()) is not None:
+            for keeping in due:
+                # One whose last renewal is still under way is not taken.
+                self._workers.submit(keeping, keeping.once)
+            del due
 
-    def _renew(self, held: _Held) -> None:
-        try:
-            keeps = held.renew()
-        except Exception:  # noqa: BLE001 - the next time may do
-            keeps = True
-        if not keeps:
-            with self._changed:
-                self._held.discard(held)
+    def _next(self) -> list[_Keeping] | None:
+        """Wait until leases are due, and return them; None to end."""
+        with self._changed:
+            until = monotonic() + _IDLE
+            while True:
+                now, kept = monotonic(), list(self.kept)
+                if self._stopping or (not kept and now >= until):
+                    self._thread, self._wakes = None, math.inf
+                    return None
+                due = [one for one in kept if one.due - one.pause * _EARLY <= now]
+                if due:
+                    for one in due:
+                        one.due = now + one.pause
+                    self._wakes = now  # what comes meanwhile is seen before it rests
+                    return due
+                self._wakes = min([one.due for one in kept], default=until)
+                del kept
+                self._changed.wait(self._wakes - now)
+
+    # Forks ------------------------------------------------------------------------------------
+
+    def before_fork(self) -> None:
+        """End the thread, for fork warns while any lives."""
+        with self._changed:
+            self._stopping = True
+            thread = self._last
+            self._changed.notify_all()
+        if thread is not None and thread is not threading.current_thread():
+            thread.join(_FORKING)
+            await_end(thread)
+
+    def after_fork_in_parent(self) -> None:
+        """Start the thread again, where there are leases."""
+        with self._changed:
+            self._stopping = False
+            self._wakes = math.inf
+            if self.kept:
+                self._look_by(min(one.due for one in list(self.kept)))
+
+    def after_fork_in_child(self) -> None:
+        """Begin anew: the leases are the parent's."""
+        self._begin()
 
 
-RENEWALS: Final = Renewals()
-os.register_at_fork(after_in_child=RENEWALS.begin)
+RENEWALS = Renewals()
+os.register_at_fork(
+    before=RENEWALS.before_fork,
+    after_in_parent=RENEWALS.after_fork_in_parent,
+    after_in_child=RENEWALS.after_fork_in_child,
+)

@@ -36,7 +36,7 @@ def _is_ours(entry: Mapping[str, Any]) -> bool:
 
 def _of(alias: str, entry: Mapping[str, Any]) -> Iterable[Any]:
     try:
-        cache = caches[alias]
+        inner = caches[alias].inner
     except ImproperlyConfigured as error:
         hint = f"Look at LOCATION and OPTIONS of CACHES[{alias!r}]."
         yield checks.Error(str(error), hint=hint, id="clustercache.E012")
@@ -48,7 +48,7 @@ def _of(alias: str, entry: Mapping[str, Any]) -> Iterable[Any]:
             hint=f"Django reads {', '.join(sorted(_KNOWN))}; all else belongs into OPTIONS.",
             id="clustercache.W013",
         )
-    if cache.inner.client is None and not settings.DEBUG:
+    if inner.client is None and not settings.DEBUG:
         yield checks.Warning(
             f"LOCATION of CACHES[{alias!r}] is {entry['LOCATION']!r}: no process sees what another"
             " has cached, or deleted.",

@@ -45,7 +45,7 @@ def _new(wished: Wish) -> Cache:
     try:
         url, options = arguments(wished)
         return Cache.from_url(url, **options)
-    except (ValueError, TypeError) as error:
+    except (ImportError, TypeError, ValueError) as error:
         msg = f"CACHES: there can be no such cache: {error}"
         raise ImproperlyConfigured(msg) from error
 

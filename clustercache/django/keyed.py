@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from datetime import timedelta
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from django.core.cache.backends.base import DEFAULT_TIMEOUT, BaseCache
@@ -25,23 +26,23 @@ ABSENT = "there is no such key in the cache"
 
 
 class Keyed(BaseCache):  # type: ignore[misc]
-    """Django's keys and timeouts, over a `Cache`.
-
-    Attributes:
-        inner: The cache, which is shared in the process: its `cached` decorates functions, and it
-            has tags and statistics.
-    """
-
-    inner: Cache
+    """Django's keys and timeouts, over a `Cache`."""
 
     def __init__(self, location: Any, params: Mapping[str, Any]) -> None:
-        """Take an entry of CACHES; nothing is asked for yet.
+        """Take an entry of CACHES; it is looked at when the cache is used first."""
+        super().__init__(params)
+        self._location = location
+        self._params = params
+
+    @cached_property
+    def inner(self) -> Cache:
+        """The cache, which is shared in the process: its `cached` decorates functions, for one.
 
         Raises:
-            ImproperlyConfigured: It says what cannot be.
+            ImproperlyConfigured: The entry of CACHES says what cannot be.
         """
-        super().__init__(params)
-        self.inner = shared(wish(location, params, self.default_timeout))
+        # Not before it is used: the checks tell of what is wrong, and Django's make all backends.
+        return shared(wish(self._location, self._params, self.default_timeout))
 
     def get_backend_timeout(self, timeout: Any = DEFAULT_TIMEOUT) -> float | None:
         """Return for how many seconds a value is kept; None for ever, 0 not at all."""
@@ -71,7 +72,7 @@ class Keyed(BaseCache):  # type: ignore[misc]
         memory = self.inner._memory  # noqa: SLF001 - ours too
         if not isinstance(memory, Memory):
             return None
-        matches = matcher(self._start + pattern).match
+        matches = matcher(self._start + pattern)
         return [key.removeprefix(self._start) for key in memory.held() if matches(key)]
 
     def _plain(self, keys: Iterable[bytes]) -> list[str]:

@@ -74,12 +74,17 @@ def _urls(location: str | Iterable[str]) -> str | list[str]:
     return urls[0] if len(urls) == 1 else urls
 
 
-def _near(wished: Any) -> Any:
+def _near(wished: Any) -> NearCache | None:
+    if wished is None or wished is False:
+        return None
+    if isinstance(wished, NearCache):
+        return wished
     if isinstance(wished, Mapping):
         return NearCache(**wished)
-    if isinstance(wished, bool):
-        return NearCache() if wished else None
-    return wished
+    if wished is not True:
+        msg = "CACHES: near in OPTIONS is True, or the arguments of a NearCache"
+        raise ImproperlyConfigured(msg)
+    return NearCache()
 
 
 def _serializer(wished: Any, secrets: tuple[Any, ...]) -> Any:

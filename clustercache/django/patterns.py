@@ -3,7 +3,10 @@ r"""Patterns of keys, as the server's KEYS and SCAN have them: ``* ? [abc] [^a-c
 from __future__ import annotations
 
 import re
-from typing import Final
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 _SPECIAL: Final = re.compile(r"[\\*?\[\]]")
 _TOKEN: Final = re.compile(
@@ -19,9 +22,16 @@ def escaped(text: str) -> str:
     return _SPECIAL.sub(r"\\\g<0>", text)
 
 
-def matcher(pattern: str) -> re.Pattern[str]:
-    """Return what matches a whole key as the server would."""
-    return re.compile("".join(map(_translated, _TOKEN.finditer(pattern))) + r"\Z", re.DOTALL)
+def matcher(pattern: str) -> Callable[[str], bool]:
+    """Return what tells of a whole key whether the server would find it."""
+    tokens = _TOKEN.finditer(_as_bytes(pattern))
+    whole = re.compile("".join(map(_translated, tokens)), re.DOTALL)
+    return lambda key: whole.fullmatch(_as_bytes(key)) is not None
+
+
+def _as_bytes(text: str) -> str:
+    """Return a text of a character for each byte, as a server has no others."""
+    return text.encode().decode("latin-1")
 
 
 def _translated(token: re.Match[str]) -> str:
