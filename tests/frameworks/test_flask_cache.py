@@ -113,6 +113,25 @@ def test_threads_that_come_first_at_once_have_one_cache():
     assert len(found) == 2
 
 
+@pytest.mark.live
+def test_asynchronous_views_use_it_each_in_a_loop_of_its_own(cluster):
+    config = {"namespace": f"loops-{os.getpid()}", "near": 100}
+    app = site(url=cluster.url, CLUSTERCACHE_CACHE=config)
+
+    @app.get("/<pk>")
+    async def page(pk):
+        held = await extension.cache.aio.get(stock.cache_key(pk))
+        return {"stock": await stock(pk), "held": held}
+
+    browser = app.test_client()
+    first = browser.get("/5").json
+    assert first["held"] is None
+    assert browser.get("/5").json == {"stock": first["stock"], "held": first["stock"]}
+    with app.app_context():
+        extension.cache.clear()
+        extension.cache.close()
+
+
 # Configuration ------------------------------------------------------------------------------------
 
 

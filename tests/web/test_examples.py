@@ -108,8 +108,9 @@ def test_the_welcome_page_does_not_look_at_the_session(shops):
         assert b"A little shop" in answer.body
 
 
-def test_a_slow_function_is_asked_once_and_then_near(shops):
-    _, _, shop = shops
+@pytest.mark.parametrize("number", [0, 2], ids=["flask", "fastapi"])
+def test_a_slow_function_is_asked_once_and_then_near(shops, number):
+    shop = shops[number]
     first = json.loads(ask(Browser([]), shop, "/with/tea").body)
     assert first == {"item": "tea", "advice": ["another tea", "a book about tea"], "near": 0}
 
