@@ -24,6 +24,7 @@ class Knowledge:
     Attributes:
         topology: The newest snapshot that a loop adopted.
         refreshes: How often any of them asked for it again.
+        logins: How often credentials changed while connections were open.
     """
 
     def __init__(self, config: ClusterConfig) -> None:
@@ -33,7 +34,7 @@ class Knowledge:
         self.discovery = Discovery(config, self.tls)
         self.observer = Observer(config.hooks, TaskTrail())
         self.topology: Topology | None = None
-        self.refreshes = 0
+        self.refreshes = self.logins = 0
         self.closed = False
         self._runners: dict[asyncio.AbstractEventLoop, Runner] = {}
         self._lock = threading.RLock()

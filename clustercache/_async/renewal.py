@@ -169,6 +169,7 @@ def follow(provider: CredentialProvider | None, knowledge: Knowledge) -> None:
 
 def renew_everywhere(knowledge: Knowledge, *, but: ClusterMap | None = None) -> None:
     """Let each loop renew its connections, except for one that does so already."""
+    knowledge.logins += 1
     for cluster_map in knowledge.maps():
         if cluster_map is not but:
             with suppress(RuntimeError):  # its loop was closed

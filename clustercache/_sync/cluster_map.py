@@ -48,7 +48,11 @@ if TYPE_CHECKING:
 
 
 class ClusterMap(BaseMap[Pool]):
-    """What the client knows of the cluster, and the pools to reach it."""
+    """What the client knows of the cluster, and the pools to reach it.
+
+    Attributes:
+        logins: How often credentials changed while connections were open.
+    """
 
     def __init__(self, config: ClusterConfig) -> None:
         """Open nothing yet: the first call learns the topology."""
@@ -59,7 +63,7 @@ class ClusterMap(BaseMap[Pool]):
         self._news: deque[Event] = deque()
         self._every: weakref.WeakSet[Pool] = weakref.WeakSet()
         self.helper = Helper(self)
-        self.refreshes = 0
+        self.refreshes = self.logins = 0
         self.closed = False
         self.topology: Topology | None = None
         self.single: bool | None = None

@@ -105,6 +105,7 @@ class Renewal:
 
 def renew_all(cluster_map: ClusterMap) -> ServerError | None:
     """Renew the connections to all nodes; return what a server refused, if one did."""
+    cluster_map.logins += 1
     login = wire.auth(*cluster_map.config.credentials())
     if login is None:
         return None

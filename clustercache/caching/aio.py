@@ -278,7 +278,7 @@ class AsyncCache(Decorating, BaseCache):
         if task is None:
             return MISSING
         done, _ = await asyncio.wait([task], timeout=doing.seconds)
-        return task.result() if done else MISSING
+        return task.result() if done and not task.cancelled() else MISSING
 
     async def aclose(self) -> None:
         """Close what the cache has opened, and the client if the cache made it."""

@@ -179,6 +179,7 @@ class Background:
         for job in left:
             if job.future is not None:
                 job.future.cancel()
+                job.future.set_running_or_notify_cancel()  # `wait` knows nothing of it before
         _join(threads, _CLOSING)
 
     def before_fork(self) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from concurrent.futures import wait
 from contextlib import nullcontext, suppress
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Self
@@ -328,12 +329,8 @@ class Cache(Decorating, BaseCache):
         future = self._background.start(work)
         if future is None:
             return MISSING
-        try:
-            return future.result(doing.seconds)
-        except TimeoutError:
-            if future.done():
-                raise  # the function's own
-            return MISSING
+        done, _ = wait([future], doing.seconds)
+        return future.result() if done and not future.cancelled() else MISSING
 
     def close(self) -> None:
         """Close what the cache has opened, and the client if the cache made it."""

@@ -14,6 +14,7 @@ key; so nothing that was computed from what was true before is stored after an i
 from __future__ import annotations
 
 import time
+from contextlib import suppress
 from functools import partial
 from os import urandom
 from time import monotonic
@@ -42,7 +43,7 @@ if TYPE_CHECKING:
     from clustercache.caching.settings import CacheSettings
     from clustercache.instrumentation import Event
 
-_POLL: Final = (0.02, 0.25)
+_POLL: Final = (0.02, 0.1)
 """Seconds until the first look of whoever waits, and what the pauses grow to."""
 
 _TAG_SPARE: Final = 3_600_000
@@ -186,7 +187,8 @@ class Fetching(Looking):
         except recipe.errors as error:
             kind = next(kind for kind in recipe.errors if isinstance(error, kind))
             kept: Any = Raised(name_of(kind), error.args)
-            yield from self._fill(wanted, seen, token, kept, began)
+            with suppress(Exception):  # what cannot be stored is raised all the same
+                yield from self._fill(wanted, seen, token, kept, began)
             raise
         except Exception as error:
             self._failed(wanted, error, began)
@@ -195,9 +197,6 @@ class Fetching(Looking):
                 raise
             return self._stale(seen.value, wanted)
         self._computed(wanted, began)
-        if recipe.cache_if is not None and not recipe.cache_if(value):
-            yield release
-            return value
         yield from self._fill(wanted, seen, token, value, began)
         return value
 
@@ -231,12 +230,13 @@ class Fetching(Looking):
             TypeError: The serializer cannot write it.
             ValueError: It is too large, or too deep.
         """
-        recipe = wanted.recipe
+        recipe, raised = wanted.recipe, type(value) is Raised
+        if recipe.cache_if is not None and not raised and not recipe.cache_if(value):
+            return None
         life = recipe.freshness.lifetime(value, jitter)
         if life is None:
             return None
         until = None if life.fresh is None else int(time.time() * 1000) + life.fresh
-        raised = type(value) is Raised
         shown = [value.kind, list(value.args)] if raised else value
         data = recipe.envelopes.seal(
             shown, fresh_until=until, cost=cost, tags=tokens, raised=raised

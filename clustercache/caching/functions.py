@@ -15,7 +15,7 @@ from clustercache.caching.flights import Flights
 from clustercache.caching.freshness import Freshness
 from clustercache.caching.keys import Keys
 from clustercache.caching.looking import FUNCTION, NAMESPACE, Wanted
-from clustercache.caching.names import misuse
+from clustercache.caching.names import misuse, name_of
 from clustercache.caching.near import MISSING
 from clustercache.caching.settings import Recipe, positive
 from clustercache.caching.stats import CacheInfo
@@ -78,14 +78,22 @@ def recipe_of(cache: Any, options: Mapping[str, Any]) -> Recipe:
         positive("soft_timeout", soft)
         if not freshness.spare:
             raise misuse("soft_timeout= returns an old value, so it needs stale_if_error=")
-    waits = {name: options[name] or getattr(settings, name) for name in ("wait", "lease")}
+    waits = {
+        name: getattr(settings, name) if options[name] is None else options[name]
+        for name in ("wait", "lease")
+    }
     for name, seconds in waits.items():
         positive(name, seconds)
+    errors = errors if isinstance(errors, tuple) else (errors,)
+    for kind in errors:
+        if not isinstance(kind, type) or not issubclass(kind, Exception):
+            raise misuse(f"errors= takes classes of exceptions, not {kind!r}")
+        name_of(kind)  # other processes have to know it as well
     return Recipe(
         freshness=freshness,
         envelopes=settings.envelopes(options["serializer"], options["schema"]),
         cache_if=options["cache_if"],
-        errors=errors if isinstance(errors, tuple) else (errors,),
+        errors=errors,
         soft_timeout=soft,
         tags_live=freshness.longest,
         **waits,

@@ -9,12 +9,13 @@ from collections import deque
 from functools import partial
 from itertools import repeat
 from time import monotonic
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from clustercache._core import wire
 from clustercache._limits import jitter
 from clustercache._sync.link import Link
 from clustercache.caching.line import Line
-from clustercache.caching.talk import ALONE, CLUSTER, Beat, Greeting, Unwilling
+from clustercache.caching.talk import ALONE, CLUSTER, Beat, Greeting, Login, Unwilling
 
 if TYPE_CHECKING:
     import ssl
@@ -84,6 +85,12 @@ class Listener(Line):
         finally:
             self._reading.release()
         return self._due(now)
+
+    def authenticate(self, login: tuple[Any, ...]) -> None:
+        """Send new credentials, behind the handshake if that is under way."""
+        with self._writing:
+            if self._link is not None:
+                self._say(self._link, [Login(self._way[0])], wire.pack(login))
 
     def close(self) -> None:
         """Close the connection; what waits for it is told."""
@@ -159,7 +166,9 @@ class Listener(Line):
 
     def _beaten(self, outcome: Health | Unwilling | None) -> None:
         self._beat = None
-        if isinstance(outcome, Unwilling):
+        if isinstance(outcome, Unwilling) and outcome.error.code == "NOAUTH":
+            self._lose("the login is over")  # there may be new credentials
+        elif isinstance(outcome, Unwilling):
             self._give_up(outcome)
         elif outcome is not None:
             self._near.tell(partial(_beaten, source=self.source, health=outcome))
@@ -183,6 +192,7 @@ class Listener(Line):
             self._watched = self._beat = self._muted_until = None
             self._near.tell(partial(_lost, source=self.source))
             if link is not None:
+                link.wake()  # loops have copies of the descriptor
                 link.close()
         first, longest = _PAUSES
         self._retry = monotonic() + min(first * 2**self._failures, longest) * jitter()

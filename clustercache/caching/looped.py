@@ -131,8 +131,10 @@ class LoopReader:
 
     def close(self) -> None:
         """Let go of all connections, in the loop's thread."""
-        with suppress(RuntimeError):  # the loop was closed; the attendant sees to that
+        try:
             self._loop.call_soon_threadsafe(self._forget_all)
+        except RuntimeError:  # the loop was closed
+            self.abandon()
 
     def _forget_all(self) -> None:
         for line in list(self._places):
@@ -140,10 +142,15 @@ class LoopReader:
 
     def abandon(self) -> None:
         """Close the descriptors of a loop that was closed, or is another process's."""
-        while self._places:
-            line, place = self._places.popitem()
-            line.loops.discard(self)
-            os.close(place.descriptor)
+        with suppress(KeyError):  # until there is none left
+            while True:
+                line, place = self._places.popitem()
+                line.loops.discard(self)
+                os.close(place.descriptor)
+
+    def __del__(self) -> None:
+        """Leave nothing behind where a tracker is dropped, and its loop is."""
+        self.abandon()
 
 
 class _Place(NamedTuple):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 from os import urandom
 from time import monotonic
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from redis.exceptions import RedisError
 
@@ -18,9 +18,12 @@ from clustercache.caching.looking import TAG, Seen, Wanted
 from clustercache.caching.near import MISSING
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from clustercache.caching.doings import Plan
+
+Grant: TypeAlias = tuple[bytes, dict[str, bytes]]
+"""A lease's token, and the tokens that there were when it was granted."""
 
 
 class FetchingMany(Fetching):
@@ -69,31 +72,42 @@ class FetchingMany(Fetching):
             made = yield Compute(partial(make, lacking))
         except Exception as error:
             self._failed(wanted[0], error, began)
-            yield Ask(
-                [Call("release", wanted[at].key, (token,)) for at, (token, _) in granted.items()]
-            )
+            yield from self._release(wanted, granted)
             raise
         self._computed(wanted[0], began)
         cost = int((monotonic() - began) * 1_000_000 / len(lacking))
-        calls = []
-        for at, (token, tokens) in granted.items():
-            one, value = wanted[at], made.get(at, MISSING)
-            stored = value is not MISSING and (
-                one.recipe.cache_if is None or one.recipe.cache_if(value)
-            )
-            sealed = self.sealed(one, value, tokens, cost) if stored else None
-            if sealed is None:
-                calls.append(Call("release", one.key, (token,)))
-            else:
-                data, kept = sealed
-                calls.append(Call("fill", one.key, (token, data, "" if kept is None else kept)))
-            self.drop(one.key)
+        try:
+            calls = [
+                self._filling(wanted[at], made.get(at, MISSING), grant, cost)
+                for at, grant in granted.items()
+            ]
+        except Exception:
+            yield from self._release(wanted, granted)
+            raise
+        for call in calls:
+            self.drop(call.key)
         replies = (yield Ask(calls)) if calls else []
         for call, reply in zip(calls, replies, strict=True):
             self.drop(call.key)
             if isinstance(reply, RedisError):
                 self.failed("fill", reply)
         return made
+
+    def _filling(self, one: Wanted, value: Any, grant: Grant, cost: int) -> Call:
+        """Return what fills a value, or gives its lease back where there is nothing to store."""
+        token, tokens = grant
+        sealed = None if value is MISSING else self.sealed(one, value, tokens, cost)
+        if sealed is None:
+            return Call("release", one.key, (token,))
+        data, kept = sealed
+        return Call("fill", one.key, (token, data, "" if kept is None else kept))
+
+    @staticmethod
+    def _release(wanted: Sequence[Wanted], granted: Mapping[int, Grant]) -> Plan:
+        if granted:
+            yield Ask(
+                [Call("release", wanted[at].key, (grant[0],)) for at, grant in granted.items()]
+            )
 
     def _take_many(
         self, wanted: Sequence[Wanted], looked: Sequence[Seen], lacking: list[int]
@@ -115,7 +129,7 @@ class FetchingMany(Fetching):
         calls = [*takes, *token_calls.values()]
         replies = (yield Ask(calls)) if calls else []
         tokens = dict(zip(token_calls, replies[len(takes) :], strict=True))
-        granted: dict[int, tuple[bytes, dict[str, bytes]]] = {}
+        granted: dict[int, Grant] = {}
         wanted[0].counters.misses(len(lacking))
         for at, take, reply, lacks in zip(able, takes, replies, labelled):  # noqa: B905 - tokens follow
             held = {**looked[at].tokens, **{label: tokens[key] for label, key in lacks.items()}}

@@ -5,6 +5,7 @@ A node is asked how it is *before* the PING: the PONG certifies all answers and 
 
 from __future__ import annotations
 
+import logging
 import re
 from time import monotonic
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -16,7 +17,11 @@ from clustercache._core.wire import ServerError
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from clustercache._core.address import Address
+
     Questions = tuple[tuple[str, ...], ...]
+
+_log = logging.getLogger("clustercache.credentials")
 
 CLUSTER: Questions = (("CLUSTER", "INFO"), ("CLUSTER", "SLOTS"), ("PING",))
 """What a cluster's node is asked."""
@@ -140,3 +145,21 @@ class Greeting:
     def lost(self) -> None:
         """Take note that no more replies will come."""
         self._end(None)
+
+
+class Login:
+    """New credentials that are on their way to a node."""
+
+    __slots__ = ("_node",)
+
+    def __init__(self, node: Address) -> None:
+        """Remember which node."""
+        self._node = node
+
+    def take(self, reply: Any) -> None:
+        """Take the reply; who is refused keeps the credentials that he has."""
+        if type(reply) is ServerError:
+            _log.warning("credentials_refused node=%s code=%s", self._node, reply.code)
+
+    def lost(self) -> None:
+        """Take note that no reply will come: the next connection asks for credentials itself."""

@@ -7,12 +7,14 @@ the caller asks its client, which knows all about redirects, retries and failove
 from __future__ import annotations
 
 import asyncio
+import logging
 import math
 import threading
 from functools import partial
 from time import monotonic
 from typing import TYPE_CHECKING, Protocol, Self
 
+from clustercache._core import wire
 from clustercache._core.slots import key_slot
 from clustercache.caching.attendant import ATTENDANT
 from clustercache.caching.listener import Listener
@@ -33,6 +35,9 @@ if TYPE_CHECKING:
     Parts = dict[Listener, list[Reading]]
 
 
+_log = logging.getLogger("clustercache.near")
+
+
 class _Inquiry(Protocol):
     def way_to(self, address: Address) -> tuple[Address, ClusterConfig, ssl.SSLContext | None]:
         """Return what a connection is made of."""
@@ -44,6 +49,7 @@ class Outlook(Protocol):
     closed: bool
     topology: Topology | None
     config: ClusterConfig
+    logins: int
 
     @property
     def discovery(self) -> _Inquiry:
@@ -70,6 +76,7 @@ class Tracker:
         self._listeners: dict[Address, Listener] = {}
         self._seen: Topology | None = None
         self._attended = False
+        self._logins = self._outlook.logins
         self._turning = threading.RLock()
         self._loops: dict[asyncio.AbstractEventLoop, LoopReader] = {}
 
@@ -206,7 +213,20 @@ class Tracker:
             way = self._outlook.discovery.way_to(address)
             single = topology is not None and topology.single
             self._listeners[address] = Listener(way, self._near, ATTENDANT, single=single)
+        if self._logins != self._outlook.logins:
+            self._logins = self._outlook.logins
+            self._authenticate()
         return min([listener.turn(now) for listener in self.listeners], default=now + _IDLE)
+
+    def _authenticate(self) -> None:
+        try:
+            login = wire.auth(*self._outlook.config.credentials())
+        except Exception:  # noqa: BLE001 - a provider may raise anything
+            _log.exception("credentials_failed")
+            return
+        if login is not None:
+            for listener in self.listeners:
+                listener.authenticate(login)
 
     def _drop(self, addresses: Sequence[Address]) -> None:
         for address in addresses:

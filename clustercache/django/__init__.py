@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from clustercache.django.backends import SessionBackend
     from clustercache.django.cache import ClusterCache
+    from clustercache.django.decorating import cached, cached_many
     from clustercache.django.middleware import SessionMiddleware
     from clustercache.django.users import (
         aend_user_session,
@@ -35,6 +36,8 @@ __all__ = [
     "aend_user_session",
     "aget_user_sessions",
     "alogout_everywhere",
+    "cached",
+    "cached_many",
     "end_user_session",
     "get_user_sessions",
     "logout_everywhere",
@@ -44,6 +47,8 @@ _HOMES = {
     "ClusterCache": "cache",
     "SessionBackend": "backends",
     "SessionMiddleware": "middleware",
+    "cached": "decorating",
+    "cached_many": "decorating",
 }
 
 

@@ -41,7 +41,7 @@ def _or_in_a_thread(method: Method) -> Method:
 
 
 class AsyncHalf(Keyed):
-    """Django's methods that begin with an a; `aclose` closes nothing, as the cache is shared."""
+    """Django's methods that begin with an a."""
 
     async def aget(self, key: Any, default: Any = None, version: int | None = None) -> Any:
         """Return a value, or `default`; see `ClusterCache.get`."""
@@ -188,3 +188,6 @@ class AsyncHalf(Keyed):
     async def aclear(self) -> None:
         """Let nothing of the namespace be found; see `ClusterCache.clear`."""
         await self.inner.aio.clear()
+
+    async def aclose(self, **_: Any) -> None:
+        """Close nothing: the cache is shared, and a request's end is not the process's."""

@@ -27,7 +27,8 @@ class ClusterCache(AsyncHalf):
 
     LOCATION is a URL as `Cluster.from_url` takes it, or several; TIMEOUT, VERSION, KEY_PREFIX and
     KEY_FUNCTION are Django's. OPTIONS has what `CacheSettings` and the client take, and "near":
-    True, or the arguments of a `NearCache`. Values are pickled, and signed with SECRET_KEY.
+    True, a number of entries, or the arguments of a `NearCache`. Values are pickled, and signed
+    with SECRET_KEY.
 
     Reads and `set` never fail because of the servers, unless "on_error" is "raise"; all else
     raises redis-py's RedisError where it was not confirmed. `close` closes nothing.

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 from django.db import close_old_connections
 from django.utils.module_loading import import_string
 
-from clustercache.caching.near import NearCache
+from clustercache.caching.adapters import near_of
 from clustercache.caching.signed_pickle import SignedPickle
 from clustercache.exceptions import ConfigurationError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
 
 _NEXT: Final = re.compile(r"[;,](?=[\w+]+://)")
 """What parts the URLs of one text; a password may have these characters as well."""
@@ -62,7 +64,7 @@ def arguments(wished: Wish) -> tuple[str | list[str], dict[str, Any]]:
     if "ttl" in options:
         msg = "CACHES: OPTIONS has a ttl; write TIMEOUT beside it"
         raise ImproperlyConfigured(msg)
-    options["near"] = _near(options.get("near"))
+    options["near"] = near_of(options.get("near"))
     options["serializer"] = _serializer(options.get("serializer"), wished.secrets)
     options.setdefault("namespace", "django")
     options.setdefault("around", fresh_connections)
@@ -72,19 +74,6 @@ def arguments(wished: Wish) -> tuple[str | list[str], dict[str, Any]]:
 def _urls(location: str | Iterable[str]) -> str | list[str]:
     urls = _NEXT.split(location) if isinstance(location, str) else list(location)
     return urls[0] if len(urls) == 1 else urls
-
-
-def _near(wished: Any) -> NearCache | None:
-    if wished is None or wished is False:
-        return None
-    if isinstance(wished, NearCache):
-        return wished
-    if isinstance(wished, Mapping):
-        return NearCache(**wished)
-    if wished is not True:
-        msg = "CACHES: near in OPTIONS is True, or the arguments of a NearCache"
-        raise ImproperlyConfigured(msg)
-    return NearCache()
 
 
 def _serializer(wished: Any, secrets: tuple[Any, ...]) -> Any:

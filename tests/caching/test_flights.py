@@ -262,15 +262,14 @@ class Interruption:
 
 @pytest.mark.parametrize("work", [lambda: 1, fails])
 def test_an_interrupt_anywhere_leaves_no_flight_behind(work):
-    number, came = 0, True
-    while came:
-        number += 1
+    tried = 0
+    for number in range(1, 60):
         flights = Flights()
         with suppress(KeyboardInterrupt, LookupError), Interruption(number) as interruption:
             flights.fly("k", work, never, 0.0, never)
-        came = interruption.came
+        tried += interruption.came
         assert not flights._flights, f"at place {number}"
-    assert number > 8, "no place was tried"
+    assert 5 < tried < 59, "not every place was tried"
 
 
 def test_a_key_that_cannot_be_one_says_so():

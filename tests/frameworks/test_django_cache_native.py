@@ -9,9 +9,9 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from django.core.cache import cache, caches
-from django.core.cache.backends.base import BaseCache
+from django.core.cache.backends.base import BaseCache, InvalidCacheBackendError
 
-from clustercache.django import ClusterCache
+from clustercache.django import ClusterCache, cached, cached_many
 from tests.frameworks import django_site  # noqa: F401 - gives the settings first
 from tests.nearby import await_true
 
@@ -23,6 +23,7 @@ pytestmark = pytest.mark.live
 
 def test_every_method_has_its_asynchronous_twin():
     names = [name for name in vars(BaseCache) if f"a{name}" in vars(BaseCache)]
+    names.remove("close")  # it takes whatever a signal sends
     names += ["ttl", "lock", "delete_pattern"]
     assert len(names) > 15
     for name in names:
@@ -130,6 +131,53 @@ def test_of_many_tasks_and_threads_one_makes_a_value(caching):
 
     assert asyncio.run(main()) == ["made"] * 24
     assert made == [1]
+
+
+# Functions -------------------------------------------------------------------------------------
+
+calls = []
+
+
+@cached(ttl=60)
+def doubled(number):
+    calls.append(number)
+    return number * 2
+
+
+@cached(using="second")
+async def tripled(number):
+    calls.append(number)
+    return number * 3
+
+
+@cached_many(ttl=60)
+def squared(numbers):
+    calls.extend(numbers)
+    return {number: number**2 for number in numbers}
+
+
+def test_functions_that_are_decorated_at_import_are_cached_as_the_settings_say(caching):
+    calls.clear()
+    assert [doubled(2), doubled(2), doubled(number=2)] == [4] * 3
+    assert squared([1, 2]) | squared([2, 3]) == {1: 1, 2: 4, 3: 9}
+    with caching(second={"TIMEOUT": 70, "OPTIONS": {"namespace": "second"}}):
+        assert doubled(2) == 4
+        assert [asyncio.run(tripled(5)) for _ in range(2)] == [15, 15]
+        assert 69 < caches["second"].inner.ttl(tripled.cache_key(5)) <= 70
+        caches["second"].clear()
+    assert calls == [2, 1, 2, 3, 5]
+    with pytest.raises(InvalidCacheBackendError, match="second"):
+        asyncio.run(tripled(5))
+
+
+def test_what_was_cached_with_other_settings_is_not_asked_for(caching):
+    calls.clear()
+    with caching(default={"OPTIONS": {"namespace": "elsewhere"}}):
+        doubled.cache_clear()
+        assert doubled(3) == 6
+        assert doubled.cache_info().misses == 1
+    assert doubled(3) == 6
+    assert calls == [3, 3]
 
 
 # Near ----------------------------------------------------------------------------------------

@@ -22,7 +22,7 @@ pytestmark = pytest.mark.live
         ({"LOCATION": "http://nowhere"}, "http"),
         ({"OPTIONS": {"namespcae": "x"}}, "namespcae"),
         ({"OPTIONS": {"ttl": 5}}, "TIMEOUT"),
-        ({"OPTIONS": {"near": 5}}, "near"),
+        ({"OPTIONS": {"near": "yes"}}, "near"),
         ({"OPTIONS": {"near": {"maxsiez": 5}}}, "maxsiez"),
         ({"OPTIONS": {"near": {"maxsize": 0}}}, "maxsize"),
         ({"OPTIONS": {"serializer": "xml"}}, "xml"),

@@ -238,6 +238,22 @@ def test_asyncio_and_threads_share_what_is_near(lc, here, other, keys):
     here.await_gone(keys[0], PROMPT)
 
 
+def test_what_is_pushed_while_a_loop_is_busy_is_heard_all_the_same(here, other, keys):
+    other.set(keys[0], "v")
+    here.warm(keys[0])
+
+    async def main():
+        for reading in await here.tracker.aread([keys[1]]):
+            reading.close()
+        assert any(listener.loops for listener in here.tracker.listeners)
+        for _ in range(5):
+            here.warm(keys[0])
+            other.set(keys[0], "w")
+            here.await_gone(keys[0], PROMPT)  # the loop waits for it, too, and reads nothing
+
+    asyncio.run(main())
+
+
 def test_a_cancelled_read_leaves_no_token(here, keys):
     here.warm(keys[0])
     here.near.discard(keys)

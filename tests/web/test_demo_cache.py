@@ -147,6 +147,12 @@ def test_processes_answer_in_order_and_end_with_their_input(program):
     assert [process.returncode for process in processes] == [0, 0]
 
 
+def test_two_answers_that_come_together_are_two(program):
+    program(r"import sys; print('1\n2', flush=True); sys.stdin.read()")
+    with PriceServers("", 1) as servers:
+        assert [servers.hear(0), servers.hear(0)] == [1, 2]
+
+
 def test_a_process_that_ended_is_told_of(program):
     program("pass")
     with PriceServers("", 1) as servers:

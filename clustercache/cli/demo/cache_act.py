@@ -47,10 +47,9 @@ class CacheAct:
 
     def play(self, servers: PriceServers, moments: Moments) -> CacheVerdict:
         """Play the act with processes that have lived through a failover."""
-        with output.status(self._screen, "the cache finds the new primary"):
-            _sleep_until(moments.promoted + _LATER)
-            loads = servers.ask_all(do="stop")
         crowd = self._crowd(servers)
+        _sleep_until(moments.promoted + _LATER)
+        loads = servers.ask_all(do="stop")
         writes, tags = self._changes(servers)
         times = moments.killed, moments.promoted
         return judge(loads, *times, crowd=crowd, writes=writes, tags=tags)

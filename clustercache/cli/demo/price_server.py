@@ -99,8 +99,9 @@ class PriceServer:
         An answer that says whether the old one was near goes before.
         """
         read: Callable[[], Any] = (lambda: self._cache.get(key)) if key else lambda: self.price(0)
-        _answer({"near": self._is_near(read)})
-        old, until = read(), monotonic() + _PATIENCE
+        near, old = self._is_near(read), read()
+        _answer({"near": near})  # from now on it may change
+        until = monotonic() + _PATIENCE
         while (began := monotonic()) < until:
             if read() != old:
                 back = sum(read() == old for _ in range(_LOOKS_AFTER))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import select
 import subprocess
 import sys
@@ -25,7 +26,8 @@ class PriceServers:
 
     def __init__(self, url: str, count: int) -> None:
         words = [sys.executable, "-m", "clustercache.cli.demo.price_server", url]
-        self._processes: list[subprocess.Popen[str]] = []
+        self._processes: list[subprocess.Popen[bytes]] = []
+        self._heard = [b""] * count
         try:
             for _ in range(count):
                 self._processes.append(_started(words))
@@ -57,8 +59,7 @@ class PriceServers:
         """Tell one process what to do."""
         pipe = _pipe(self._processes[number].stdin)
         try:
-            pipe.write(json.dumps(request) + "\n")
-            pipe.flush()
+            pipe.write(json.dumps(request).encode() + b"\n")
         except BrokenPipeError:
             raise _ended() from None
 
@@ -71,11 +72,14 @@ class PriceServers:
         pipe = _pipe(self._processes[number].stdout)
         readable = select.poll()
         readable.register(pipe, select.POLLIN)
-        if not readable.poll(_PATIENCE * 1000):
-            raise AdminError("a process of the demo does not answer")
-        line = pipe.readline()
-        if not line:
-            raise _ended()
+        while b"\n" not in self._heard[number]:
+            if not readable.poll(_PATIENCE * 1000):
+                raise AdminError("a process of the demo does not answer")
+            data = os.read(pipe.fileno(), 65536)
+            if not data:
+                raise _ended()
+            self._heard[number] += data
+        line, _, self._heard[number] = self._heard[number].partition(b"\n")
         answer: dict[str, Any] = json.loads(line)
         return answer
 
@@ -99,17 +103,17 @@ class PriceServers:
         self.close()
 
 
-def _started(words: list[str]) -> subprocess.Popen[str]:
+def _started(words: list[str]) -> subprocess.Popen[bytes]:
     return subprocess.Popen(  # noqa: S603 - this Python, and a module of ours
         words,
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
-        text=True,
+        bufsize=0,
         start_new_session=True,  # Ctrl-C is for the demo; they end when it closes the pipe
     )
 
 
-def _pipe(pipe: IO[str] | None) -> IO[str]:
+def _pipe(pipe: IO[bytes] | None) -> IO[bytes]:
     assert pipe is not None  # noqa: S101 - each was asked for
     return pipe
 

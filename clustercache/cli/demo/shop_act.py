@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 _SERVERS = 3
 _USERS = 200
 _RATE = 150.0
-_BEFORE, _AFTER = 2.0, 2.0
+_BEFORE, _AFTER = 1.5, 2.0
 
 
 class ServerLoad:

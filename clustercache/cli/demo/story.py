@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 _INDENT = 3
 _KEYS = 3000
 _THREADS = 3  # on each shard
-_BEFORE, _AFTER, _LAST = 2.5, 2.0, 1.0
+_BEFORE, _AFTER, _LAST = 2.0, 2.0, 0.5
 _CONFIG = {
     "cluster-enabled": "",
     "cluster-node-timeout": "ms of silence until a node is suspected",
