@@ -15,6 +15,10 @@ if TYPE_CHECKING:
     from clustercache._async.cluster import AsyncCluster
     from clustercache._core.read_from import ReadFrom
     from clustercache._sync.cluster import Cluster
+    from clustercache.caching.aio import AsyncCache
+    from clustercache.caching.cache import Cache
+    from clustercache.caching.default import cached, configure
+    from clustercache.caching.near import MISSING, NearCache
     from clustercache.config import ClusterConfig, RetryPolicy
     from clustercache.sessions.aio import AsyncSessionStore
     from clustercache.sessions.session import Session
@@ -22,26 +26,38 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 __all__ = [
+    "MISSING",
+    "AsyncCache",
     "AsyncCluster",
     "AsyncSessionStore",
+    "Cache",
     "Cluster",
     "ClusterConfig",
+    "NearCache",
     "ReadFrom",
     "RetryPolicy",
     "Session",
     "SessionStore",
+    "cached",
+    "configure",
     "exceptions",
 ]
 
 _HOMES = {
+    "MISSING": "clustercache.caching.near",
+    "AsyncCache": "clustercache.caching.aio",
     "AsyncCluster": "clustercache._async.cluster",
     "AsyncSessionStore": "clustercache.sessions.aio",
+    "Cache": "clustercache.caching.cache",
     "Cluster": "clustercache._sync.cluster",
     "ClusterConfig": "clustercache.config",
+    "NearCache": "clustercache.caching.near",
     "ReadFrom": "clustercache._core.read_from",
     "RetryPolicy": "clustercache.config",
     "Session": "clustercache.sessions.session",
     "SessionStore": "clustercache.sessions.store",
+    "cached": "clustercache.caching.default",
+    "configure": "clustercache.caching.default",
 }
 
 

@@ -310,6 +310,21 @@ class Request(Exchange):
         return [Request(self.whole, part) for part in parts]
 
 
+def by_key(parts: Sequence[Part], replies: Sequence[Any]) -> list[Any]:
+    """Return what an MGET of several parts says of each key: its value, or its part's error.
+
+    Args:
+        parts: The call's.
+        replies: Each part's reply, or the exception it ended in.
+    """
+    outcomes: list[Any] = [None] * sum(len(places) for _, _, places in parts)
+    for (_, _, places), reply in zip(parts, replies, strict=True):
+        values = [reply] * len(places) if isinstance(reply, Exception) else reply
+        for place, value in zip(places, values, strict=True):
+            outcomes[place] = value
+    return outcomes
+
+
 def merged(
     command: Command, parts: Sequence[Part], replies: Sequence[Any], errors: Sequence[Exception]
 ) -> Any:

@@ -1,6 +1,9 @@
 """A little shop in FastAPI: uvicorn shop_fastapi:app."""
 
+import asyncio
 import os
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Annotated, Any
 from urllib.parse import parse_qs
 
@@ -8,10 +11,21 @@ from fastapi import Depends, FastAPI, HTTPException, Request
 from fastapi.responses import HTMLResponse, RedirectResponse
 
 import pages
+from clustercache import AsyncCache, NearCache
 from clustercache.asgi import SessionMiddleware
 from clustercache.sessions import Session
 
-app = FastAPI()
+cache = AsyncCache.from_url(os.environ["CLUSTERCACHE_URL"], namespace="shop", near=NearCache())
+
+
+@asynccontextmanager
+async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+    """Close the cache when the server ends."""
+    async with cache:
+        yield
+
+
+app = FastAPI(lifespan=lifespan)
 app.add_middleware(
     SessionMiddleware,
     url=os.environ["CLUSTERCACHE_URL"],
@@ -67,6 +81,19 @@ async def add(session: Known, fields: Form) -> RedirectResponse:
 async def me(session: Known) -> dict[str, Any]:
     """Tell a script who is logged in."""
     return {"user": session.user, "cart": session["cart"]}
+
+
+@cache.cached(ttl=60, stale=600)
+async def advice(item: str) -> list[str]:
+    """Ask somebody slow what goes with something: one worker does, for all of them."""
+    await asyncio.sleep(0.3)
+    return [f"another {item}", f"a book about {item}"]
+
+
+@app.get("/with/{item}")
+async def goes_with(item: str) -> dict[str, Any]:
+    """Tell a script what goes with something; of two that ask at once, one waits for the other."""
+    return {"item": item, "advice": await advice(item), "near": advice.cache_stats().near_hits}
 
 
 @app.post("/logout")

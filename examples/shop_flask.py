@@ -1,6 +1,7 @@
 """A little shop in Flask: gunicorn shop_flask:app."""
 
 import os
+import time
 
 from flask import Flask, abort, jsonify, redirect, request, session
 from werkzeug.wrappers import Response
@@ -12,7 +13,8 @@ app = Flask(__name__)
 app.config["CLUSTERCACHE_URL"] = os.environ["CLUSTERCACHE_URL"]
 app.config["SESSION_COOKIE_NAME"] = "shop"  # the same in all three shops: a login is good in each
 app.config["SESSION_COOKIE_SAMESITE"] = "Lax"
-ClusterCache(app)
+app.config["CLUSTERCACHE_CACHE"] = {"namespace": "shop", "near": 10_000}
+extension = ClusterCache(app)
 
 
 def user() -> str:
@@ -52,6 +54,19 @@ def add() -> Response:
 def me() -> Response:
     """Tell a script who is logged in."""
     return jsonify(user=user(), cart=session["cart"])
+
+
+@extension.cache.cached(ttl=60, stale=600)
+def advice(item: str) -> list[str]:
+    """Ask somebody slow what goes with something: one worker does, for all of them."""
+    time.sleep(0.3)
+    return [f"another {item}", f"a book about {item}"]
+
+
+@app.get("/with/<item>")
+def goes_with(item: str) -> Response:
+    """Tell a script what goes with something; of two that ask at once, one waits for the other."""
+    return jsonify(item=item, advice=advice(item), near=advice.cache_stats().near_hits)
 
 
 @app.post("/logout")

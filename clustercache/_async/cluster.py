@@ -12,6 +12,8 @@ from functools import partial
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Literal, Self
 
+from redis.exceptions import RedisError
+
 from clustercache._async.exchange import LARGE, judged
 from clustercache._async.knowledge import Knowledge
 from clustercache._async.observed import observe
@@ -36,7 +38,7 @@ from clustercache._core.slots import key_slot
 from clustercache._core.wire import ServerError
 from clustercache._direct import DIRECT
 from clustercache._nodes import AsyncNodeCommands
-from clustercache._request import NO_SLOT, Command, Failed, Request
+from clustercache._request import NO_SLOT, Command, Failed, Request, by_key
 from clustercache._targets import addresses_of
 from clustercache.exceptions import InvalidArgumentError, NoClusterError
 
@@ -180,6 +182,17 @@ class AsyncCluster(  # type: ignore[misc]
                 return options[EMPTY_RESPONSE]
             raise
         return self._result(command.spec, reply, options)
+
+    async def _read_each(self, keys: Sequence[str]) -> list[Any]:
+        """Return what each key holds at its primary, or the error in its place."""
+        command = Command(("MGET", *keys), self._limits.in_force(), monotonic(), decode=True)
+        runner = self._here()
+        try:
+            parts = await runner.map.parts_of(command)
+            replies, _ = await runner.batches.run(command, parts)
+        except RedisError as error:
+            return [error] * len(keys)
+        return by_key(parts, replies)
 
     async def _everywhere(
         self,

@@ -11,6 +11,8 @@ from functools import partial
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Literal, Self, cast
 
+from redis.exceptions import RedisError
+
 from clustercache._client import BaseClient
 from clustercache._commands import (
     EMPTY_RESPONSE,
@@ -29,7 +31,7 @@ from clustercache._core.wire import ServerError
 from clustercache._direct import DIRECT
 from clustercache._events import NoReply, NotSent, Silent
 from clustercache._nodes import NodeCommands
-from clustercache._request import NO_SLOT, Command, Failed, Request, merged
+from clustercache._request import NO_SLOT, Command, Failed, Request, by_key, merged
 from clustercache._sync.batches import Batches
 from clustercache._sync.blocking import Blocking
 from clustercache._sync.cluster_map import ClusterMap
@@ -208,6 +210,16 @@ class Cluster(BaseClient[NodeCommands], Recipes, ScanAccess, Commands):
         if len(parts) == 1:
             return self._executor.run(Request(command, parts[0]))
         return merged(command, parts, *self._batches.run(command, parts))
+
+    def _read_each(self, keys: Sequence[str]) -> list[Any]:
+        """Return what each key holds at its primary, or the error in its place."""
+        command = Command(("MGET", *keys), self._limits.in_force(), monotonic(), decode=True)
+        try:
+            parts = self._map.parts_of(command)
+            replies, _ = self._batches.run(command, parts)
+        except RedisError as error:
+            return [error] * len(keys)
+        return by_key(parts, replies)
 
     def _everywhere(
         self, command: Command, parts: list[Part], targets: Any, options: dict[str, Any]

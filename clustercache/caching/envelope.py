@@ -7,13 +7,12 @@ Numbers are big-endian. Whether a value is stale, or one of its tags was invalid
 the head alone. A value of another schema or serializer is not read: one serializer's bytes may
 mean something else to another (to MessagePack, the JSON text ``5`` is 53).
 
-An integer with nothing in its head is stored as digits and has no envelope, so that INCRBY works.
-No digit and no minus is CC.
+A 64-bit integer's body is its decimal digits, padded to a fixed width, so that a script can count
+with it. The highest bit of the packing says that the body is of an exception.
 """
 
 from __future__ import annotations
 
-import re
 from struct import Struct, error
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from zlib import crc32
@@ -29,11 +28,18 @@ if TYPE_CHECKING:
 
 _MAGIC: Final = b"\xcc\x01"
 _HEAD: Final = Struct(">2sBIIQIH")
-_TAG: Final = Struct(">HB")
-_DIGITS: Final = -1
-"""The packing of an integer without an envelope; never stored."""
+_PLAIN_TAG: Final = b"\0\0\x10"
+"""How a tag without a name begins whose token has 16 bytes."""
 
-_INTEGER: Final = re.compile(rb"0|-?[1-9][0-9]{0,18}")
+_UNTIL: Final = 11
+"""Where the moment is in the head."""
+
+_TAG: Final = Struct(">HB")
+DIGITS: Final = 3
+"""The packing of an integer."""
+
+DIGITS_WIDTH: Final = 20
+_RAISED: Final = 0x80
 _LARGEST: Final = 1 << 63
 _LONGEST: Final = (1 << 32) - 1
 _MANY: Final = 0xFFFF
@@ -50,6 +56,11 @@ class Envelope(NamedTuple):
     """The tags' tokens as they were before the value was computed."""
     packing: int
     body: bytes
+
+    @property
+    def raised(self) -> bool:
+        """Whether it is of an exception."""
+        return bool(self.packing & _RAISED)
 
 
 class Envelopes:
@@ -92,6 +103,7 @@ class Envelopes:
         fresh_until: int | None = None,
         cost: int = 0,
         tags: Mapping[str, bytes] | None = None,
+        raised: bool = False,
     ) -> bytes:
         """Return what is to be stored for a value.
 
@@ -100,37 +112,38 @@ class Envelopes:
             fresh_until: When it ceases to be fresh, in milliseconds since 1970; None for never.
             cost: Microseconds that it took to compute.
             tags: Its tags' tokens, as they were before that.
+            raised: Whether the value is of an exception.
 
         Raises:
             ValueError: It is larger than `max_bytes`, or has too many tags or too long ones.
             Exception: What the serializer raises.
         """
-        bare = fresh_until is None and not cost and not tags
-        if bare and type(value) is int and -_LARGEST <= value < _LARGEST:
-            return b"%d" % value
+        if type(value) is int and -_LARGEST <= value < _LARGEST:
+            return self._head(DIGITS, fresh_until, cost, tags or {}) + b"%*d" % (
+                DIGITS_WIDTH,
+                value,
+            )
         body = self._serializer.dumps(value)
         if not isinstance(body, bytes):
             raise TypeError(f"{type(self._serializer).__qualname__}.dumps() has to return bytes")
         if len(body) > self._limit:
             raise ValueError(f"the value has {len(body)} bytes, more than max_bytes={self._limit}")
-        packing = Packing.PLAIN
+        packing: int = Packing.PLAIN
         if len(body) > self._above:
             packing, body = compress(body)
+        if raised:
+            packing |= _RAISED
         return self._head(packing, fresh_until, cost, tags or {}) + body
 
     def open(self, stored: bytes) -> Envelope:
         """Return what was stored, its body unread.
 
         Raises:
-            Undecodable: It is no envelope and no integer, or of another schema or serializer.
+            Undecodable: It is no envelope, or of another schema or serializer.
         """
-        if not stored.startswith(_MAGIC):
-            if _INTEGER.fullmatch(stored) is None:
-                raise Undecodable("it is neither an envelope nor an integer")
-            return Envelope(None, 0, {}, _DIGITS, stored)
-        facts = _facts(stored)
+        facts = _facts(stored) if stored.startswith(_MAGIC) else None
         if facts is None:
-            raise Undecodable("the envelope is broken")
+            raise Undecodable("it is no envelope, or a broken one")
         writer, schema, envelope = facts
         if writer != self._writer or schema != self._schema:
             raise Undecodable("it was written with another serializer or schema")
@@ -142,9 +155,11 @@ class Envelopes:
         Raises:
             Undecodable: The serializer cannot read it, whatever it raised, or it is too large.
         """
-        if envelope.packing == _DIGITS:
-            return int(envelope.body)
-        body = decompress(envelope.packing, envelope.body, self._limit)
+        if envelope.packing == DIGITS:
+            return _integer(envelope.body)
+        body, packing = envelope.body, envelope.packing & ~_RAISED
+        if packing != Packing.PLAIN:
+            body = decompress(packing, body, self._limit)
         try:
             return self._serializer.loads(body)
         except Undecodable:
@@ -172,12 +187,30 @@ class Envelopes:
         return b"".join(parts)
 
 
+def until_changed(stored: bytes, fresh_until: int | None) -> bytes:
+    """Return an envelope that is the same but for when it ceases to be fresh."""
+    until = 0 if fresh_until is None else max(1, fresh_until)
+    return stored[:_UNTIL] + until.to_bytes(8, "big") + stored[_UNTIL + 8 :]
+
+
+def _integer(body: bytes) -> int:
+    if len(body) != DIGITS_WIDTH:
+        raise Undecodable("the integer has another width")
+    try:
+        return int(body)
+    except ValueError:
+        raise Undecodable("the integer is none") from None
+
+
 def _facts(stored: bytes) -> tuple[int, int, Envelope] | None:
     """Return writer, schema and the rest, or None where they are cut short or no text."""
     tags: dict[str, bytes] = {}
     at = _HEAD.size
     try:
         _, packing, writer, schema, until, cost, count = _HEAD.unpack_from(stored)
+        if stored.startswith(_PLAIN_TAG, at):  # the first one, mostly the only one
+            tags[""] = stored[at + 3 : at + 19]
+            at, count = at + 19, count - 1
         for _ in range(count):
             name_size, token_size = _TAG.unpack_from(stored, at)
             start = at + _TAG.size

@@ -130,11 +130,32 @@ class Freshness:
             reach = cost * self._early / 1000
             # Far from the end no draw can be high enough, and none is made.
             far = left > reach * _LONGEST_DRAW
-            early = not far and -math.log(1 - draw()) * reach >= left
+            early = not far and self.ahead(cost, draw) >= left
             return Verdict.EARLY if early else Verdict.FRESH
         if -left < self._stale:
             return Verdict.STALE
         return Verdict.ON_ERROR if -left < self._on_error else Verdict.EXPIRED
+
+    def ahead(self, cost: int, draw: Callable[[], float]) -> float:
+        """Return how many milliseconds before the end one reader computes a value anew.
+
+        Args:
+            cost: Microseconds that it took to compute.
+            draw: Returns a number from 0 to less than 1.
+        """
+        return -math.log(1 - draw()) * cost * self._early / 1000
+
+    @property
+    def spare(self) -> float:
+        """Seconds after the end in which a value may stand for one that cannot be computed."""
+        return self._on_error / 1000
+
+    @property
+    def longest(self) -> int | None:
+        """The longest that a value is kept, in milliseconds; None where that is not known."""
+        if callable(self._ttl) or self._ttl is None:
+            return None
+        return self._ttl + max(self._stale, self._on_error)
 
 
 def _milliseconds(name: str, span: Any) -> int | None:

@@ -180,6 +180,13 @@ class NearCache:
         with self._lock:
             return sum(entry.size for entry in self._entries.values())
 
+    @property
+    def oldest(self) -> float | None:
+        """The seconds since the oldest of what is kept was asked for; None where nothing is."""
+        with self._lock:
+            began = min((entry.began for entry in self._entries.values()), default=None)
+        return None if began is None else monotonic() - began
+
     # For readings -----------------------------------------------------------------------------
 
     def claim(self, key: bytes, source: Source, slot: int | None = None) -> Token | None:

@@ -122,6 +122,24 @@ class Reading:
         self.close()
 
 
+class Untracked:
+    """A key that was read where nothing is to be kept: a `Reading` that keeps nothing."""
+
+    __slots__ = ("data",)
+    token = None
+
+    def __init__(self, data: Any) -> None:
+        """Take what the key holds, or the error."""
+        self.data = data
+
+    def keep(self, *_: Any, **__: Any) -> bool:
+        """Keep nothing."""
+        return False
+
+    def close(self) -> None:
+        """Do nothing."""
+
+
 class Share:
     """The readings of one call that go to one primary, in one write.
 

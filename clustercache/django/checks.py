@@ -10,6 +10,7 @@ from django.core.exceptions import ImproperlyConfigured
 from django.utils.module_loading import import_string
 
 from clustercache.django import stores
+from clustercache.django.cache_checks import check_caches
 from clustercache.sessions.store import SessionStore
 
 if TYPE_CHECKING:
@@ -24,6 +25,7 @@ _JSON = "django.contrib.sessions.serializers.JSONSerializer"
 def register() -> None:
     """Have Django run the checks."""
     checks.register(check_sessions, checks.Tags.security)
+    checks.register(check_caches, checks.Tags.caches)
 
 
 def check_sessions(app_configs: Any = None, **_: Any) -> list[Any]:  # noqa: ARG001 - Django's

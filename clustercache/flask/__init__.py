@@ -1,9 +1,10 @@
-"""Flask: sessions kept in a cluster, for `flask.session` and whoever uses it.
+"""Flask: sessions kept in a cluster, for `flask.session` and whoever uses it, and a cache.
 
     app.config["CLUSTERCACHE_URL"] = "redis://10.0.0.1:6379?addr=10.0.0.2:6379"
-    ClusterCache(app)
+    extension = ClusterCache(app)
+    @extension.cache.cached(ttl=60)
 
-See docs/sessions.md.
+See docs/flask.md.
 """
 
 from __future__ import annotations

@@ -1,18 +1,20 @@
-"""The extension: from an application's configuration to its sessions."""
+"""The extension: from an application's configuration to its sessions and its cache."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 
 import flask
 
 from clustercache.exceptions import ConfigurationError
+from clustercache.flask.caches import CACHE, CacheOfApp, CurrentCache
 from clustercache.flask.interface import ClusterSessionInterface
 from clustercache.flask.session import FlaskSession
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
+    from clustercache.caching.cache import Cache
     from clustercache.sessions.store import SessionStore
 
 _NAME: Final = "clustercache"
@@ -21,8 +23,8 @@ _NAME: Final = "clustercache"
 class ClusterCache:
     """Keep the sessions of Flask applications in a cluster, on one server, or in this process.
 
-    Opens no connection before a session is needed, so an application may be loaded before a server
-    forks its workers.
+    And give them a `cache` there. Opens no connection before a session or a value is needed, so an
+    application may be loaded before a server forks its workers.
 
     Example:
         >>> app = flask.Flask("shop")
@@ -36,6 +38,7 @@ class ClusterCache:
         *,
         url: str | Iterable[str] | None = None,
         store: SessionStore | None = None,
+        cache: Mapping[str, Any] | None = None,
         **options: Any,
     ) -> None:
         """Prepare, and initialise an application if it is given.
@@ -44,6 +47,9 @@ class ClusterCache:
             app: To be initialised; others may follow by `init_app`.
             url: As `SessionStore.from_url` takes it; else what ``CLUSTERCACHE_URL`` is set to.
             store: One that is made already, in place of a URL.
+            cache: Options of `Cache`, which win over those in the dict ``CLUSTERCACHE_CACHE``;
+                ``near`` may be a number of entries. With options of a client, or another ``url``,
+                the cache has a client of its own; else it shares that of the sessions.
             options: Those of `SessionStore.from_url`. Each may be configured too: ``idle`` as
                 ``CLUSTERCACHE_IDLE``, or several in the dict ``CLUSTERCACHE_SESSION``. Without
                 ``idle`` it is ``PERMANENT_SESSION_LIFETIME``.
@@ -56,19 +62,26 @@ class ClusterCache:
         self._url = url
         self._store = store
         self._options = options
+        self._cache_options = dict(cache or {})
+        self._cache = CurrentCache()
         if app is not None:
             self.init_app(app)
 
     def init_app(self, app: flask.Flask) -> None:
-        """Keep an application's sessions.
+        """Keep an application's sessions, unless ``CLUSTERCACHE_SESSION`` is False, and its cache.
 
         Raises:
             ConfigurationError: Something in its configuration is unknown or out of range.
         """
         interface = ClusterSessionInterface(self._url, self._store, self._options)
-        app.extensions[_NAME] = interface
-        app.session_interface = interface
-        interface.store_of(app)  # tells at once of what cannot work
+        has_sessions = app.config.get("CLUSTERCACHE_SESSION") is not False
+        held = CacheOfApp(self._cache_options, self._url, interface if has_sessions else None)
+        app.extensions[CACHE] = held
+        if has_sessions:
+            app.extensions[_NAME] = interface
+            app.session_interface = interface
+            interface.store_of(app)  # tells at once of what cannot work,
+        held.check(app)  # as does this
 
     @property
     def store(self) -> SessionStore:
@@ -84,6 +97,18 @@ class ClusterCache:
             raise ConfigurationError("this application has no sessions: set CLUSTERCACHE_URL")
         store: SessionStore = found
         return store
+
+    @property
+    def cache(self) -> Cache:
+        """The current application's cache; it can decorate functions before there is one.
+
+        Each application has a `Cache` of its own, made when it is used first and closed at exit.
+        What is computed in the background has an application context of its own.
+
+        Raises:
+            ConfigurationError: The application has none; a decorated function's first call tells.
+        """
+        return cast("Cache", self._cache)
 
 
 def login_session(user: str, *, device: str = "", address: str = "") -> None:

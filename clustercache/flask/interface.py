@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from flask.wrappers import Request, Response
 
 _CONFIG: Final = "CLUSTERCACHE_"
-_NOT_OPTIONS: Final = frozenset({"url", "session", "cookie_prefix"})
+_NOT_OPTIONS: Final = frozenset({"url", "session", "cookie_prefix", "cache"})
 _REFUSED: Final = (SessionGoneError, SessionUnavailableError, OutcomeUnknownError)
 
 

@@ -10,6 +10,9 @@ a credential.
 from __future__ import annotations
 
 from clustercache.instrumentation.events import (
+    CacheComputed,
+    CacheFailed,
+    CacheInvalidated,
     CommandDone,
     Event,
     NodeBack,
@@ -29,11 +32,15 @@ from clustercache.instrumentation.events import (
     SessionStale,
     SessionUnavailable,
     SessionUnknown,
+    StaleServed,
     TopologyChanged,
 )
 from clustercache.instrumentation.hooks import Hook
 
 __all__ = [
+    "CacheComputed",
+    "CacheFailed",
+    "CacheInvalidated",
     "CommandDone",
     "Event",
     "Hook",
@@ -54,5 +61,6 @@ __all__ = [
     "SessionStale",
     "SessionUnavailable",
     "SessionUnknown",
+    "StaleServed",
     "TopologyChanged",
 ]

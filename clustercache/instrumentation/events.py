@@ -283,3 +283,60 @@ class SessionFieldDropped(SessionEvent):
     kind: ClassVar[str] = "session_field_dropped"
     field: str
     reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CacheFailed(Event):
+    """A cache did without a server: nothing was read, or nothing was stored.
+
+    Attributes:
+        command: "read", "fill" for what was computed, or "set".
+        error: The class name of what the client said.
+    """
+
+    kind: ClassVar[str] = "cache_failed"
+    command: str
+    error: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CacheComputed(Event):
+    """A cached function was called, for what it returns was not there.
+
+    Attributes:
+        function: Its name.
+        seconds: How long it took.
+        error: The class name of what it raised, or None.
+    """
+
+    kind: ClassVar[str] = "cache_computed"
+    function: str
+    seconds: float
+    error: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StaleServed(Event):
+    """A value was served that is not fresh any more.
+
+    Attributes:
+        function: The name of the one whose value it is.
+    """
+
+    kind: ClassVar[str] = "stale_served"
+    function: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CacheInvalidated(Event):
+    """Cached values were invalidated, and the servers confirmed it.
+
+    Attributes:
+        what: "keys", "tags", "function" or "namespace".
+        count: How many keys were there, those of the values or those that stand for a tag, a
+            function or a namespace.
+    """
+
+    kind: ClassVar[str] = "cache_invalidated"
+    what: str
+    count: int

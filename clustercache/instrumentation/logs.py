@@ -31,6 +31,10 @@ _LEVELS: Final[dict[type[events.Event], tuple[str, int]]] = {
     events.SessionStale: ("session", logging.WARNING),
     events.SessionUnavailable: ("session", logging.WARNING),
     events.SessionFieldDropped: ("session", logging.WARNING),
+    events.CacheFailed: ("cache", logging.WARNING),
+    events.CacheComputed: ("cache", logging.DEBUG),
+    events.CacheInvalidated: ("cache", logging.DEBUG),
+    events.StaleServed: ("cache", logging.DEBUG),
 }
 _TARGETS = {
     kind: (logging.getLogger(f"clustercache.{name}"), level)

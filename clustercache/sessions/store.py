@@ -11,7 +11,7 @@ from redis.exceptions import RedisError
 from clustercache._core.slots import key_slot
 from clustercache._core.wire import pack_many
 from clustercache._sync.cluster import Cluster
-from clustercache._sync.pairs import read_pair
+from clustercache._sync.together import read_together
 from clustercache.sessions.base import BaseStore, Ended
 from clustercache.sessions.calls import Acknowledged, Call, Loaded
 from clustercache.sessions.memory import Memory
@@ -286,7 +286,8 @@ class ClusterWay(Ways):
         if not self._is_plain or client._limited() is not None:  # noqa: SLF001 - as below
             return None
         data = pack_many([("HGETALL", key), ("PTTL", key)])
-        replies = read_pair(client._map, key_slot(key), data, deadline)  # noqa: SLF001 - ours too
+        slot = key_slot(key)
+        replies = read_together(client._map, (slot, slot), data, deadline)  # noqa: SLF001 - ours too
         if replies is None:
             return None
         stored, ttl = replies

@@ -1,8 +1,8 @@
 """Who is measured. A new contender is a `Contender` in `CONTENDERS`, and a function to connect it.
 
 Each is used as its own constructor makes it, and imported only in its own process. Those that run
-on a loop are listed in `acontenders`, and sites with sessions in `sites`; what a name stands for
-there may be another client.
+on a loop are listed in `acontenders`, sites with sessions in `sites`, caches in `cachings`; what a
+name stands for there may be another client.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from tests.bench.acontenders import ON_LOOPS
+from tests.bench.cachings import ON_CACHES, PLAIN
 from tests.bench.floor import Floor
 from tests.bench.holdings import Holdings
 from tests.bench.loops import LOOPS, THREADS, LoopSession
@@ -25,14 +26,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Contender:
-    """One client, or one site.
+    """One client, one site, or one cache.
 
     Attributes:
         name: For the command line and the report.
         connect: Returns its session, given the (host, port) of one node.
         packages: The distributions whose versions matter.
-        runs_on: `loops.THREADS`, one of `loops.LOOPS` or of `sites.FRAMEWORKS`; a name stands
-            once for each.
+        runs_on: `loops.THREADS`, one of `loops.LOOPS`, of `sites.FRAMEWORKS` or of
+            `cachings.CACHES`; a name stands once for each.
         server: `sites.CLUSTER`, `sites.STANDALONE`, or None for what uses none.
         referee: Returns what its checks are made with, given the same address.
     """
@@ -140,7 +141,7 @@ def _valkey_glide(address):
 
 
 FLOOR = "floor"
-BASES = (FLOOR, COOKIE)  # what others are multiples of
+BASES = (FLOOR, COOKIE, PLAIN)  # what others are multiples of
 CONTENDERS = [
     Contender(FLOOR, FloorSession, ("hiredis",)),
     Contender("clustercache", _clustercache, ("clustercache", "hiredis", "redis")),
@@ -161,6 +162,11 @@ CONTENDERS = [
         Contender(name, connect, packages, framework, server, Holdings)
         for framework, sites in ON_SITES.items()
         for name, connect, packages, server in sites
+    ),
+    *(
+        Contender(name, connect, packages, kind, server, Holdings)
+        for kind, caches in ON_CACHES.items()
+        for name, connect, packages, server in caches
     ),
 ]
 

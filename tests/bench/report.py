@@ -46,6 +46,32 @@ twelve users take turns; each session holds a user, a token, a cart of five thin
 All other settings are the defaults. The cheapest peer is that of the least CPU among those that are
 neither a cookie nor clustercache. Requests per second are one process's, one after the other.
 """,
+    "caching": """
+## Caching
+
+A near hit is a call of a decorated function of a number that returns a text, after each of a
+thousand numbers was asked for once. A far hit is a `get` of one of a thousand products, which are
+dictionaries of five entries, written as the cache likes. Far hits by one call are its `get_many`,
+or what it calls that. One thread, or one task, asks for one after the other.
+
+- `cachetools`: its `cached` with an LRU cache and a lock, without a server or any expiry; for
+  coroutines by hand, without a lock. `floor`: raw sockets, as above; no value is made of the bytes.
+- `clustercache`: on the cluster; near hits with a `NearCache`, far hits without one.
+  `clustercache-miss`: far hits with a `NearCache` that is asked first, lacks the value, and keeps
+  it. `clustercache-standalone`: on one server. `clustercache-client`: GET or MGET of the client;
+  no value is made of the bytes.
+- `redis-py-near`: redis-py's client-side cache on one server; it takes Redis 7.4 or later alone.
+- `aiocache-memory`, `cashews-memory`: their decorators in process. `cashews-near`: its client-side
+  cache of one server.
+- `dogpile.cache`, `django-rediscache`, `django-redis`, `aiocache`, `cashews`: on one server.
+
+All other settings are the defaults.
+
+What a near cache saves depends on how many of the things that are asked for fit into it
+(`python -m tests.bench.caching_zipf` counts and draws it):
+
+![Hit rates and commands by the size of the near cache](images/near-cache.svg)
+""",
 }
 
 

@@ -12,7 +12,7 @@ OURS = "clustercache"
 def table(work, rows):
     """Return the lines of Markdown."""
     columns = _COLUMNS[work.part]
-    head = ["client" if work.part == "clients" else "sessions", *(title for title, _ in columns)]
+    head = [_HEADS[work.part], *(title for title, _ in columns)]
     lines = [_line(head), "|---" * len(head) + "|"]
     lines += [_line([name, *_cells(row, rows, columns)]) for name, row in rows.items()]
     if work.goal is not None:
@@ -73,6 +73,11 @@ def _per_second(row, _):
     return f"{1e6 / row.median('wall'):,.0f}"
 
 
+def _first(rows):
+    return next(iter(rows.values()), None)
+
+
+_HEADS = {"clients": "client", "sessions": "sessions", "caching": "cache"}
 _COLUMNS = {
     "clients": [
         ("CPU, µs", _figure("cpu")),
@@ -87,5 +92,12 @@ _COLUMNS = {
         ("cheapest peer = 1", _multiple(cheapest_peer, "cpu")),
         ("wall, µs", _figure("wall")),
         ("requests/s", _per_second),
+    ],
+    "caching": [
+        ("CPU, µs", _figure("cpu")),
+        ("first = 1", _multiple(_first, "cpu")),
+        ("clustercache = 1", _multiple(_named(OURS), "cpu")),
+        ("wall, µs", _figure("wall")),
+        ("a second", _per_second),
     ],
 }

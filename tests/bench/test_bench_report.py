@@ -10,6 +10,7 @@ import pytest
 
 from tests.bench import checks, report, worker
 from tests.bench.__main__ import chosen
+from tests.bench.cachings import AFAR, ANEAR, FAR, NEAR, PLAIN
 from tests.bench.contenders import CONTENDERS, FLOOR, Contender, Session, of_kind
 from tests.bench.data import KEYS, VALUES
 from tests.bench.floor import Floor
@@ -156,7 +157,11 @@ def test_every_work_has_a_check_contenders_and_a_name_of_its_own():
     assert len({*names, *(contender.name for contender in CONTENDERS)}) == len(names) + len(
         {contender.name for contender in CONTENDERS}
     )
-    bases = {**dict.fromkeys((THREADS, *LOOPS), FLOOR), **dict.fromkeys(FRAMEWORKS, COOKIE)}
+    bases = {
+        **dict.fromkeys((THREADS, *LOOPS, FAR, AFAR), FLOOR),
+        **dict.fromkeys(FRAMEWORKS, COOKIE),
+        **dict.fromkeys((NEAR, ANEAR), PLAIN),
+    }
     assert {work.runs_on for work in WORKS} == {*bases}
     for runs_on, base in bases.items():
         kind = [contender.name for contender in of_kind(runs_on)]

@@ -22,7 +22,15 @@ MODULES = {
     "flask-session": "flask_session",
     "flask-session-changes": "flask_session",
     "django-redis": "django_redis",
+    "django-rediscache": "django",
+    "aiocache": "aiocache",
+    "aiocache-memory": "aiocache",
+    "cashews": "cashews",
+    "cashews-memory": "cashews",
+    "cashews-near": "cashews",
+    "dogpile.cache": "dogpile",
 }
+REFUSED = "redis-py-near"  # by every server but Redis 7.4 and later
 
 
 def modules(contender):
@@ -74,6 +82,9 @@ def test_every_contender_does_every_work_right_and_the_report_is_written(tmp_pat
         contenders = {contender.name: contender for contender in of_kind(work.runs_on)}
         assert list(rows) == list(contenders)
         for name, row in rows.items():
+            if name == REFUSED and row["kind"] == "missing":
+                assert "7.4" in row["problem"]
+                continue
             there = installed(contenders[name])
             assert row["kind"] == ("ok" if there else "missing"), row
             assert (row["cpu"][0] > 0 < row["wall"][0]) if there else row["problem"]

@@ -16,12 +16,12 @@ import json
 import os
 import sys
 
-from tests.bench import checks, visits
+from tests.bench import caching_works, checks, visits
 from tests.bench.checks import WrongError, check_at_once
 from tests.bench.contenders import of_kind
 from tests.bench.works import WORKS
 
-CHECKS = {**checks.CHECKS, **visits.CHECKS}
+CHECKS = {**checks.CHECKS, **visits.CHECKS, **caching_works.CHECKS}
 _WARM = 32  # calls before each round: connections that idled while others ran are in use again
 
 

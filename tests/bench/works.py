@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from tests.bench import threads
+from tests.bench import caching_works, products, threads
+from tests.bench.cachings import AFAR, ANEAR, CACHES, FAR, NEAR
 from tests.bench.data import GROUP, LONG
 from tests.bench.loops import LOOPS, THREADS
 from tests.bench.sites import FRAMEWORKS
@@ -30,8 +31,8 @@ class Work:
         run: Does it `calls` times: run(session, needs, calls) -> Timing.
         per_call: How many of the unit that is reported are in one call.
         unit: What is reported.
-        runs_on: `loops.THREADS`, one of `loops.LOOPS` or of `sites.FRAMEWORKS`: contenders of the
-            same kind do it.
+        runs_on: `loops.THREADS`, one of `loops.LOOPS`, of `sites.FRAMEWORKS` or of
+            `cachings.CACHES`: contenders of the same kind do it.
         tasks: How many tasks of a loop call at once.
         goal: What the CPU of ours may be at most, times that of a session in a signed cookie.
     """
@@ -48,7 +49,9 @@ class Work:
 
     @property
     def part(self):
-        """The part of the report that it belongs to: "clients" or "sessions"."""
+        """The part of the report that it belongs to: "clients", "sessions" or "caching"."""
+        if self.runs_on in CACHES:
+            return "caching"
         return "sessions" if self.runs_on in FRAMEWORKS else "clients"
 
 
@@ -104,6 +107,23 @@ def _visits(framework):
     ]
 
 
+def _cached(prefix, where, near, far, run):
+    """Return the works of caches: those that answer from the process, and those that do not."""
+    many = {"per_call": products.GROUP, "unit": "key"}
+    return [
+        Work(f"{prefix}near-hit", f"{where}near hit, decorated", "near", run, runs_on=near),
+        Work(f"{prefix}far-hit", f"{where}far hit", "far", run, runs_on=far),
+        Work(
+            f"{prefix}far-many",
+            f"{where}{products.GROUP} far hits by one call",
+            "many",
+            run,
+            runs_on=far,
+            **many,
+        ),
+    ]
+
+
 WORKS = [
     Work("get", "GET, 1 thread", "get", in_main_thread(threads.get)),
     Work("set", "SET, 1 thread", "set", in_main_thread(threads.put)),
@@ -134,4 +154,6 @@ WORKS = [
     ),
     *(work for loop in LOOPS for work in _on(loop)),
     *(work for framework in FRAMEWORKS for work in _visits(framework)),
+    *_cached("", "Cache: ", NEAR, FAR, caching_works.in_turn),
+    *_cached("a", "Cache in asyncio: ", ANEAR, AFAR, caching_works.in_task),
 ]

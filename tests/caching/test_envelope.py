@@ -62,9 +62,9 @@ def test_whatever_the_facts_are_they_come_back(until, cost, tags, value):
 
 
 @pytest.mark.parametrize("value", [0, 7, -1, 2**63 - 1, -(2**63)])
-def test_an_integer_alone_is_digits_for_incr(value):
+def test_an_integer_ends_in_digits_for_incr(value):
     stored = plain.seal(value)
-    assert stored == str(value).encode()
+    assert stored.endswith(str(value).encode().rjust(20))
     assert plain.value(plain.open(stored)) == value
 
 

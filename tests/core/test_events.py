@@ -86,6 +86,26 @@ LINES = {
         'session_field_dropped session=5e55 field=cart reason="TaggedJSON cannot read it"',
         logging.WARNING,
     ),
+    "CacheFailed": (
+        {"command": "fill", "error": "ShardUnavailableError"},
+        "cache_failed command=fill error=ShardUnavailableError",
+        logging.WARNING,
+    ),
+    "CacheComputed": (
+        {"function": "shop.product", "seconds": 0.25, "error": "KeyError"},
+        "cache_computed function=shop.product seconds=0.250000 error=KeyError",
+        logging.DEBUG,
+    ),
+    "StaleServed": (
+        {"function": "shop.product"},
+        "stale_served function=shop.product",
+        logging.DEBUG,
+    ),
+    "CacheInvalidated": (
+        {"what": "tags", "count": 2},
+        "cache_invalidated what=tags count=2",
+        logging.DEBUG,
+    ),
 }
 BASES = {"Event", "SessionEvent"}
 

@@ -45,3 +45,32 @@ def user(tables):
 
     name = f"user-{next(_numbers)}"
     return get_user_model().objects.create_superuser(name, f"{name}@example.org", "secret")
+
+
+@pytest.fixture
+def caching(cluster):
+    """The cluster as Django's cache; yields what configures further ones, apart from others'."""
+    from tests.frameworks import django_site  # noqa: F401, I001 - gives the settings first
+    from django.core.cache import caches
+    from django.test import override_settings
+
+    from clustercache.django.caches import close_all
+
+    namespace = f"site-{next(_numbers)}"
+
+    def configured(**entries):
+        common = {"BACKEND": "clustercache.django.ClusterCache", "LOCATION": cluster.url}
+        entries = {
+            alias: {
+                **common,
+                **entry,
+                "OPTIONS": {"namespace": namespace, **entry.get("OPTIONS", {})},
+            }
+            for alias, entry in {"default": {}, **entries}.items()
+        }
+        return override_settings(CACHES=entries)
+
+    with configured():
+        yield configured
+        caches["default"].clear()
+    close_all()

@@ -8,6 +8,7 @@ from django.contrib.admin.checks import check_dependencies
 from django.core import checks
 from django.test import override_settings
 
+from clustercache.django.cache_checks import check_caches
 from clustercache.django.checks import check_sessions
 from tests.frameworks import django_site  # noqa: F401 - gives the settings first
 from tests.frameworks.django_site import MIDDLEWARE, STOCK
@@ -50,6 +51,41 @@ def test_each_wrong_setting_is_named(wrong, changed):
 
 def test_memory_is_no_trouble_in_development():
     assert found(CLUSTERCACHE_URL="memory://", DEBUG=True) == []
+
+
+OURS = {"BACKEND": "clustercache.django.ClusterCache", "LOCATION": URL}
+
+
+@pytest.mark.parametrize(
+    ("wrong", "changed"),
+    [
+        ([], {}),
+        ([], {"OPTIONS": {"near": True, "max_connections": 3}, "TIMEOUT": None}),
+        (["E012"], {"LOCATION": ""}),
+        (["E012"], {"OPTIONS": {"neer": True}}),
+        (["E012"], {"OPTIONS": {"near": {"size": 3}}}),
+        (["W013"], {"TIMOUT": 5}),
+        (["W014"], {"LOCATION": "memory://"}),
+        (["W013", "W014"], {"LOCATION": "null://", "near": True}),
+        ([], {"BACKEND": "django.core.cache.backends.dummy.DummyCache", "TIMOUT": 5}),
+        ([], {"BACKEND": "no.such.Cache"}),
+    ],
+)
+def test_each_wrong_cache_is_named(wrong, changed):
+    with override_settings(CACHES={"default": {**OURS}, "other": {**OURS, **changed}}):
+        assert [one.id.removeprefix("clustercache.") for one in check_caches()] == wrong
+
+
+def test_a_memory_is_no_trouble_in_development_for_a_cache_either():
+    caches = {"default": {**OURS, "LOCATION": "memory://"}}
+    with override_settings(CACHES=caches, DEBUG=True):
+        assert check_caches() == []
+
+
+def test_django_runs_the_check_of_caches():
+    with override_settings(CACHES={"default": {**OURS, "OPTIONS": {"neer": True}}}):
+        (found,) = checks.run_checks(tags=["caches"])
+    assert (found.id, "neer" in found.msg) == ("clustercache.E012", True)
 
 
 def test_django_runs_the_check_and_the_admin_takes_our_middleware():

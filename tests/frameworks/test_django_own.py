@@ -1,4 +1,4 @@
-"""Django's own tests of its session engines and of its middleware, all of them, hold for ours."""
+"""Django's own tests of sessions and caches, all of them but for those named, hold for ours."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from pathlib import Path
 
 import pytest
 
-from tests.frameworks.django_sdist import folder_of_tests
+from tests.frameworks.sdists import own_tests
 
 pytestmark = pytest.mark.live
 HERE = Path(__file__).parent
 
 
-@pytest.mark.parametrize("times", ["aware", "naive"])
-def test_djangos_own_tests_pass(cluster, times):
-    words = [HERE / "djangos_own.py", folder_of_tests(), cluster.url, times]
+def run(script, url, variant):
+    """Run tests in a process of their own; return how many there were, and how many skipped."""
+    words = [HERE / script, own_tests("Django", "sessions_tests", "cache"), url, variant]
     done = subprocess.run(
         [sys.executable, "-W", "error", *words],
         check=False,
@@ -27,6 +27,20 @@ def test_djangos_own_tests_pass(cluster, times):
         timeout=100,
     )
     assert done.returncode == 0, done.stderr
-    run, skipped = map(int, done.stdout.split())
-    assert run >= 75
+    return tuple(map(int, done.stdout.split()))
+
+
+@pytest.mark.parametrize("times", ["aware", "naive"])
+def test_djangos_own_tests_of_sessions_pass(cluster, times):
+    ran, skipped = run("djangos_own.py", cluster.url, times)
+    assert ran >= 75
+    assert skipped == 0
+
+
+@pytest.mark.parametrize(
+    ("half", "least"), [("blocking", 51), ("awaited", 61), ("near", 51), ("middleware", 54)]
+)
+def test_djangos_own_tests_of_caches_pass(cluster, half, least):
+    ran, skipped = run("djangos_own_cache.py", cluster.url, half)
+    assert ran >= least
     assert skipped == 0

@@ -7,6 +7,7 @@ from typing import assert_type
 from clustercache import (
     AsyncCluster,
     AsyncSessionStore,
+    Cache,
     Cluster,
     ClusterConfig,
     ReadFrom,
@@ -15,6 +16,8 @@ from clustercache import (
     SessionStore,
     exceptions,
 )
+from clustercache.cachelib import ClusterCache as CachelibCache
+from clustercache.flask import ClusterCache
 from clustercache.instrumentation import CommandDone, Event, Hook
 from clustercache.localcluster import LocalCluster
 from clustercache.sessions import Saved, SessionInfo, TaggedJSON
@@ -119,3 +122,21 @@ async def keeping() -> None:
         assert_type(await kept.save(made), Saved)
         async for info in kept.scan():
             assert_type(info, SessionInfo)
+
+
+# Caches in frameworks -------------------------------------------------------------------------
+
+extension = ClusterCache(cache={"near": 10_000})
+assert_type(extension.cache, Cache)
+
+
+@extension.cache.cached(ttl=60)
+def priced(pk: int) -> str:
+    return str(pk)
+
+
+assert_type(priced(5), str)
+assert_type(priced.cache_key(pk=5), str)
+kept_values = CachelibCache("memory://", 300, signing_key=b"0123456789abcdef")
+assert_type(kept_values.cache, Cache)
+assert_type(kept_values.inc("k"), int | None)

@@ -11,6 +11,7 @@ import sys
 
 import pytest
 
+from clustercache.admin.waiting import wait_until
 from clustercache.cli.demo.browser import Browser
 from tests.web.servers import ROOT, WebServer
 
@@ -105,3 +106,17 @@ def test_the_welcome_page_does_not_look_at_the_session(shops):
         answer = ask(Browser([]), shop, "/")
         assert answer.header("vary") == ""
         assert b"A little shop" in answer.body
+
+
+@pytest.mark.parametrize("number", range(3), ids=FRAMEWORKS)
+def test_a_slow_function_is_asked_once_and_then_near(shops, number):
+    shop = shops[number]
+    first = json.loads(ask(Browser([]), shop, "/with/tea").body)
+    assert first == {"item": "tea", "advice": ["another tea", "a book about tea"], "near": 0}
+
+    def why_not_near():
+        told = json.loads(ask(Browser([]), shop, "/with/tea").body)
+        assert told["advice"] == first["advice"]
+        return None if told["near"] else "it is not near"
+
+    wait_until(why_not_near, 20, "the near cache")

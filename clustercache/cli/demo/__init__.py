@@ -31,8 +31,9 @@ def demo(*, server: str | None, node_timeout: float, all_classes: bool, as_json:
 
     Six real servers on this machine, ended in any case. By default the load is GET, SET and HSET,
     which the client may send again. Then a web shop of three processes opens, with its users'
-    sessions in the cluster, and another primary is killed. Exit code 0 only when no operation
-    failed, and no user of the shop noticed anything but a wait.
+    sessions in the cluster, and another primary is killed; and four processes that share a cache
+    live through that. Exit code 0 only when no operation failed, no user of the shop noticed
+    anything but a wait, and the cache computed once what hundreds wanted at once.
     """
     from clustercache.cli.demo.story import Story
 

@@ -11,7 +11,7 @@ from clustercache.cli.demo.promotion import promotion
 from clustercache.cli.demo.shop_servers import ShopServers
 from clustercache.cli.demo.shopper import WRITE
 from clustercache.cli.demo.verdict import judge
-from clustercache.cli.demo.watch import Gauge, Watch
+from clustercache.cli.demo.watch import Gauge, Moments, Watch
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 _SERVERS = 3
 _USERS = 200
 _RATE = 150.0
-_BEFORE, _AFTER = 2.0, 2.0
+_BEFORE, _AFTER = 1.5, 2.0
 
 
 class ServerLoad:
@@ -75,9 +75,13 @@ class ShopAct:
         screen: Where to.
         heading: Begins a scene.
         indent: Spaces before each line.
+
+    Attributes:
+        moments: When what happened.
     """
 
     def __init__(self, screen: Console, heading: Callable[[str, str], None], indent: int) -> None:
+        self.moments = Moments()
         self._screen = screen
         self._heading = heading
         self._indent = indent
@@ -115,11 +119,11 @@ class ShopAct:
         with watch.showing():
             watch.zero = monotonic() + _BEFORE
             watch.run_for(_BEFORE)
-            watch.zero = monotonic()
+            watch.zero = self.moments.killed = monotonic()
             cluster.kill(victim)
             watch.tell(f"SIGKILL to {victim.address}, with a third of the sessions", watch.zero)
-            when = watch.until(lambda: promotion(heir))
-            watch.tell(f"{heir.address} was promoted", when)
+            self.moments.promoted = watch.until(lambda: promotion(heir))
+            watch.tell(f"{heir.address} was promoted", self.moments.promoted)
             watch.run_for(_AFTER)
             watch.until(crowd.stop)
 

@@ -10,7 +10,10 @@ from clustercache import Cluster
 from clustercache._core.slots import key_slot
 from clustercache.cli import output
 from clustercache.cli.create import plan_table
+from clustercache.cli.demo.cache_act import PROCESSES, CacheAct
+from clustercache.cli.demo.cache_verdict import cache_table
 from clustercache.cli.demo.load import ALL_CLASSES, REPEATABLE, ShardLoad, stop_all
+from clustercache.cli.demo.price_servers import PriceServers
 from clustercache.cli.demo.promotion import promotion
 from clustercache.cli.demo.shop_act import ShopAct, verdict_table
 from clustercache.cli.demo.summary import Summary, summarise, summary_table
@@ -26,12 +29,13 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from clustercache.admin import Plan
+    from clustercache.cli.demo.cache_verdict import CacheVerdict
     from clustercache.cli.demo.verdict import Verdict
 
 _INDENT = 3
 _KEYS = 3000
 _THREADS = 3  # on each shard
-_BEFORE, _AFTER, _LAST = 3.0, 2.5, 1.0
+_BEFORE, _AFTER, _LAST = 2.0, 2.0, 0.5
 _CONFIG = {
     "cluster-enabled": "",
     "cluster-node-timeout": "ms of silence until a node is suspected",
@@ -69,12 +73,14 @@ class Story:
             took = monotonic() - begin
             summary = summarise(client, shards, shards[1], moments, server=name, seconds=took)
             self._end(summary)
-            shop = self._second_act(cluster, plan, begin)
-        return replace(summary, shop=shop, seconds=monotonic() - begin)
+            with PriceServers(cluster.url, PROCESSES) as prices:
+                shop, moments = self._second_act(cluster, plan, begin)
+                cache = self._third_act(prices, moments, begin)
+        return replace(summary, shop=shop, cache=cache, seconds=monotonic() - begin)
 
     def _heading(self, text: str, remark: str = "") -> None:
         self._scene += 1
-        line = output.coloured(f"\n{self._scene}  {text}", "bold")
+        line = output.coloured(f"\n{self._scene:<2} {text}", "bold")
         self._screen.print(line.append(f"   {remark}", "not bold dim"))
 
     def _start(self, server: str | None, node_timeout: float) -> LocalCluster:
@@ -139,15 +145,30 @@ class Story:
         said = f"{summary.failed or 'No'} operation{'s' * (summary.failed > 1)} failed."
         self._say(said, summary.errors, ok=summary.ok)
 
-    def _second_act(self, cluster: LocalCluster, plan: Plan, begin: float) -> Verdict:
+    def _second_act(
+        self, cluster: LocalCluster, plan: Plan, begin: float
+    ) -> tuple[Verdict, Moments]:
         victim = cluster.node_for(plan.shards[2].slots.start)
-        verdict = ShopAct(self._screen, self._heading, _INDENT).play(cluster, victim)
+        act = ShopAct(self._screen, self._heading, _INDENT)
+        verdict = act.play(cluster, victim)
         self._heading("What the users saw", f"after {monotonic() - begin:.0f} s in all")
         self._screen.print(verdict_table(verdict, _INDENT))
         logged_out, failed = verdict.logged_out or "No", verdict.failed or "no"
         said = f"{logged_out} user was logged out, {failed} request failed."
         if verdict.logged_out > 1 or verdict.failed > 1:
             said = f"Users logged out: {verdict.logged_out}; requests failed: {verdict.failed}."
+        self._say(said, verdict.errors, ok=verdict.ok)
+        return verdict, act.moments
+
+    def _third_act(self, prices: PriceServers, moments: Moments, begin: float) -> CacheVerdict:
+        verdict = CacheAct(self._screen, self._heading, _INDENT).play(prices, moments)
+        remark = f"since the shop opened; after {monotonic() - begin:.0f} s in all"
+        self._heading("What the cache did", remark)
+        self._screen.print(cache_table(verdict, _INDENT))
+        once = verdict.crowd.computed == 1
+        often = "once" if once else f"{verdict.crowd.computed} times"
+        failed = f"{verdict.failed or 'no'} call{'s' * (verdict.failed > 1)} failed"
+        said = f"Computed {often} for {verdict.crowd.callers} callers, {failed}."
         self._say(said, verdict.errors, ok=verdict.ok)
         return verdict
 

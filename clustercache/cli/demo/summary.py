@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from clustercache import Cluster
+    from clustercache.cli.demo.cache_verdict import CacheVerdict
     from clustercache.cli.demo.load import ShardLoad
     from clustercache.cli.demo.verdict import Verdict
     from clustercache.cli.demo.watch import Moments
@@ -42,6 +43,7 @@ class Summary:
         redirects: Redirects that the client followed.
         seconds: The whole demo.
         shop: What the users of the second act saw.
+        cache: What became of cached values meanwhile, and in the third act.
     """
 
     operations: int
@@ -64,17 +66,19 @@ class Summary:
     seconds: float
     errors: tuple[str, ...] = ()
     shop: Verdict | None = None
+    cache: CacheVerdict | None = None
 
     @property
     def ok(self) -> bool:
-        """Whether no operation failed, none was applied twice, and no user noticed anything."""
-        shop = self.shop is None or self.shop.ok
-        return shop and not self.failed and not self.applied_twice
+        """Whether no operation failed, none was applied twice, and nobody noticed anything."""
+        acts = all(act is None or act.ok for act in (self.shop, self.cache))
+        return acts and not self.failed and not self.applied_twice
 
     def to_dict(self) -> dict[str, Any]:
         """Return what JSON can hold."""
-        shop = None if self.shop is None else self.shop.to_dict()
-        return {"ok": self.ok, **asdict(self), "shop": shop}
+        acts = {"shop": self.shop, "cache": self.cache}
+        told = {name: None if act is None else act.to_dict() for name, act in acts.items()}
+        return {"ok": self.ok, **asdict(self), **told}
 
 
 def summarise(

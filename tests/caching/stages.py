@@ -1,0 +1,133 @@
+"""A cache and functions that it decorates, told once for `Cache` and `AsyncCache`."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from functools import partial
+from uuid import uuid4
+
+from clustercache import MISSING, AsyncCache, Cache, NearCache
+from tests.asyncs import Blocking, Bridged
+from tests.nearby import await_true
+
+
+class Stage:
+    """Opens caches of one kind at one place; all of a stage share their values.
+
+    Attributes:
+        cache: The first one, which is used as a `Cache` whatever it is.
+        namespace: That of all.
+        is_async: Whether functions are made coroutine functions.
+    """
+
+    def __init__(self, shell, url, *, near):
+        self.is_async = shell is Blocking
+        self._bridge = shell._of_test if self.is_async else None
+        self._url, self._near = url, near
+        self._opened = []
+        self.namespace = f"t{uuid4().hex}"
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        for cache in self._opened:
+            cache.close()
+
+    @functools.cached_property
+    def cache(self):
+        return self.open()
+
+    @property
+    def in_process(self):
+        return self._url.startswith("memory:")
+
+    @property
+    def near(self):
+        """Whether values are kept near."""
+        return self._near and not self.in_process
+
+    def open(self, **options):
+        """Open one more."""
+        options.setdefault("namespace", self.namespace)
+        if self._near:
+            options.setdefault("near", NearCache())
+        kind = AsyncCache if self.is_async else Cache
+        made = kind.from_url(self._url, **options)
+        cache = Bridged(self._bridge, made) if self.is_async else made
+        self._opened.append(cache)
+        if self.near:
+            cache.set("first", 1)
+            await_true(lambda: cache.get("first") and made.near.get(_name(made, "first")))
+        return cache
+
+    def cached(self, body, cache=None, **options):
+        """Return a function decorated; options say at least its name."""
+        options.setdefault("name", getattr(body, "__name__", "f"))
+        return self.called((cache or self.cache).cached(**options)(self.dressed(body)))
+
+    def cached_many(self, body, cache=None, **options):
+        """Return a function of many keys decorated."""
+        options.setdefault("name", getattr(body, "__name__", "f"))
+        return self.called((cache or self.cache).cached_many(**options)(self.dressed(body)))
+
+    def dressed(self, body):
+        """Return a function, or a coroutine function that does the same in a thread."""
+
+        async def coroutine(*args, **kwargs):
+            return body(*args, **kwargs)
+
+        def function(*args, **kwargs):
+            return body(*args, **kwargs)
+
+        dressed = coroutine if self.is_async else function
+        return functools.update_wrapper(dressed, body, updated=())
+
+    def called(self, function):
+        """Return something decorated so that it can be called here."""
+        return Called(self._bridge, function) if self.is_async else function
+
+    def raw(self, function, *args, **kwargs):
+        """Return the server's key of a call."""
+        return f"{self.namespace}:{function.cache_key(*args, **kwargs)}"
+
+
+class Called:
+    """A decorated coroutine function that is called, with its attributes, as a function is."""
+
+    def __init__(self, bridge, function):
+        self._bridge, self._function = bridge, function
+        self.__doc__ = function.__doc__
+
+    def __call__(self, *args, **kwargs):
+        return self._bridge.run(self._function, *args, **kwargs)
+
+    def __getattr__(self, name):
+        found = getattr(self._function, name)
+        return partial(self._bridge.run, found) if callable(found) else found
+
+
+class Counted:
+    """A function that counts its calls, and returns what it is told to."""
+
+    def __init__(self, make=lambda *args: list(args)):
+        self.calls, self._make = [], make
+        self.__signature__ = inspect.signature(make)
+
+    def __call__(self, *args, **kwargs):
+        self.calls.append(args)
+        return self._make(*args, **kwargs)
+
+    @property
+    def count(self):
+        return len(self.calls)
+
+
+def _name(cache, key):
+    return f"{cache.settings.namespace}:{key}"
+
+
+def is_near(cache, name):
+    """Tell whether something is kept near, by its name there."""
+    return cache.near is not None and cache.near.get(name) is not MISSING
