@@ -76,7 +76,7 @@ def test_a_fork_goes_on_with_connections_of_its_own(caching):
         pipe.send([cache.get("a"), cache.incr_version("a"), os.getpid()])
 
     here, there = multiprocessing.Pipe()
-    forked = multiprocessing.get_context("fork").Process(target=child, args=(there,))
+    forked = multiprocessing.get_context("fork").Process(target=child, args=(there,), daemon=True)
     forked.start()
     assert here.poll(20)
     assert here.recv() == [{"from": "parent"}, 2, forked.pid]
@@ -86,6 +86,21 @@ def test_a_fork_goes_on_with_connections_of_its_own(caching):
         None,
         {"from": "parent"},
     )
+
+
+def test_a_fork_does_not_wait_for_who_made_a_cache_in_the_parent(caching, monkeypatch):
+    lock = threading.RLock()
+    monkeypatch.setattr("clustercache.django.caches._lock", lock)
+    in_a_thread(lock.acquire)  # and that thread has ended
+
+    def child():
+        with caching(forked={"OPTIONS": {"wait": 2}}):
+            os._exit(caches["forked"].get_or_set("forked", 7))
+
+    forked = multiprocessing.get_context("fork").Process(target=child, daemon=True)
+    forked.start()
+    forked.join(20)
+    assert forked.exitcode == 7
 
 
 def test_a_process_ends_without_a_word(cluster):
