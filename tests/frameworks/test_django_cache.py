@@ -15,7 +15,9 @@ from pathlib import Path
 import pytest
 from django.core import signals
 from django.core.cache import cache, caches
-from django.test import override_settings
+from django.http import HttpResponse
+from django.test import RequestFactory, override_settings
+from django.views.decorators.cache import cache_page
 from redis.exceptions import RedisError
 
 from tests.frameworks import django_site
@@ -217,6 +219,12 @@ def test_without_servers_reads_find_nothing_and_what_has_to_be_known_raises(cach
         for name, *words in [("incr", "a"), ("add", "a", 1), ("touch", "a"), ("ttl", "a")]:
             with pytest.raises(RedisError):
                 getattr(there, name)(*words)
+
+
+def test_a_page_that_is_cached_is_there_without_servers(caching):
+    with caching(away={"LOCATION": "redis://127.0.0.1:1", "OPTIONS": {"deadline": 0.05}}):
+        view = cache_page(60, cache="away")(lambda _: HttpResponse("page"))
+        assert [view(RequestFactory().get("/")).content for _ in range(2)] == [b"page"] * 2
 
 
 # Patterns ------------------------------------------------------------------------------------
