@@ -209,6 +209,8 @@ def test_threads_share_the_connections(here, other, keys):
             problems.append(error)
 
     other.delete(*keys)
+    for key in keys:
+        await_true(lambda key=key: here.near.get(key) in {MISSING, None}, PROMPT)
     threads = [threading.Thread(target=work, args=(number,)) for number in range(6)]
     for thread in threads:
         thread.start()
