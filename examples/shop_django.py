@@ -1,6 +1,7 @@
 """A little shop in Django, in one file: gunicorn shop_django:application."""
 
 import os
+import time
 
 from django.conf import settings
 from django.core.exceptions import PermissionDenied
@@ -10,11 +11,19 @@ from django.urls import path
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
 import pages
+from clustercache.django import cached
 
 settings.configure(
     ALLOWED_HOSTS=["127.0.0.1", "localhost"],
     ROOT_URLCONF=__name__,
     SECRET_KEY=os.environ.get("SECRET_KEY", "a real shop keeps one of its own"),
+    CACHES={
+        "default": {
+            "BACKEND": "clustercache.django.ClusterCache",
+            "LOCATION": os.environ["CLUSTERCACHE_URL"],
+            "OPTIONS": {"namespace": "shop", "near": True},
+        }
+    },
     CLUSTERCACHE_URL=os.environ["CLUSTERCACHE_URL"],
     SESSION_ENGINE="clustercache.django.sessions",
     SESSION_COOKIE_NAME="shop",  # the same in all three shops: a login is good in each
@@ -60,6 +69,20 @@ def me(request: HttpRequest) -> HttpResponse:
     return JsonResponse({"user": user(request), "cart": request.session["cart"]})
 
 
+@cached(ttl=60, stale=600)
+def advice(item: str) -> list[str]:
+    """Ask somebody slow what goes with something: one worker does, for all of them."""
+    time.sleep(0.3)
+    return [f"another {item}", f"a book about {item}"]
+
+
+@require_GET
+def goes_with(_request: HttpRequest, item: str) -> HttpResponse:
+    """Tell a script what goes with something; of two that ask at once, one waits for the other."""
+    near = advice.cache_stats().near_hits
+    return JsonResponse({"item": item, "advice": advice(item), "near": near})
+
+
 @require_POST
 def logout(request: HttpRequest) -> HttpResponse:
     """End the session, on every server at once."""
@@ -72,6 +95,7 @@ urlpatterns = [
     path("login", login),
     path("cart", cart),
     path("me", me),
+    path("with/<item>", goes_with),
     path("logout", logout),
 ]
 application = get_wsgi_application()

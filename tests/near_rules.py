@@ -13,10 +13,12 @@ from time import monotonic
 from unittest.mock import patch
 
 from clustercache._core import tracking
-from clustercache._core.tracking import Coherence, Entry, Token
+from clustercache._core.tracking import Coherence
+from clustercache._core.vouching import Entry, Token
+from clustercache._core.wire import ServerError
 from clustercache.caching import talk
 from clustercache.caching.near import NearCache
-from clustercache.caching.reading import Share
+from clustercache.caching.reading import Reading
 
 RULES = {}
 
@@ -93,6 +95,11 @@ def _():
     return [_with(Entry, until=_always(math.inf))]
 
 
+@_rule("hit: what it depends on")
+def _():
+    return [_with(Entry, depends=_always(()))]
+
+
 # A fill checks ------------------------------------------------------------------------------
 
 
@@ -159,9 +166,13 @@ def _():
 @_rule("fill: what was not tracked is not kept")
 def _():
     def make(real):
-        return lambda self, token, _, got: real(self, token, None, got)
+        def take(self, reply):
+            refused = self._allowed is None and isinstance(reply, ServerError)
+            real(self, b"OK" if refused else reply)
 
-    return [_instead(Share, "_answer", make)]
+        return take
+
+    return [_instead(Reading, "take", make)]
 
 
 # What happens -------------------------------------------------------------------------------

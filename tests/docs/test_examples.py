@@ -12,6 +12,8 @@ from types import ModuleType
 
 import pytest
 
+from clustercache.caching.default import unconfigure
+
 ROOT = Path(__file__).resolve().parents[2]
 FENCE = re.compile(r"^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -29,7 +31,15 @@ def test_the_readme_has_examples():
     assert list(python_blocks(ROOT / "README.md"))
 
 
+@pytest.fixture
+def no_default_cache():
+    """For a page that makes one: it would be that of all later tests."""
+    yield
+    unconfigure()
+
+
 @pytest.mark.live
+@pytest.mark.usefixtures("no_default_cache")
 @pytest.mark.parametrize(
     "page",
     [page for page in PAGES if FENCE.search(page.read_text(encoding="utf-8"))],

@@ -16,20 +16,26 @@ from tests.clusters import missing
 ROOT = Path(__file__).resolve().parents[2]
 
 
-def own_tests(project):
+def own_tests(project, *only):
     """Return the folder `tests` of an installed project's own release.
 
     Without it the test fails in CI, and is skipped elsewhere.
+
+    Args:
+        project: Its name.
+        only: The folders in it that are wanted; else there is all of it.
     """
     pinned = f"{project}=={version(project)}"
     cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     kept = Path(cache) / "clustercache-tests" / pinned.replace("==", "-")
-    if not kept.exists():
-        kept.parent.mkdir(parents=True, exist_ok=True)
+    lacking = [name for name in only or [""] if not (kept / name).exists()]
+    if lacking:
+        (kept if only else kept.parent).mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=kept.parent) as folder:
-            _extract(_download(project, pinned, folder), Path(folder))
-            with suppress(OSError):  # another process of the tests was first
-                (Path(folder) / "tests").rename(kept)
+            _extract(_download(project, pinned, folder), Path(folder), only)
+            for name in lacking:
+                with suppress(OSError):  # another process of the tests was first
+                    (Path(folder) / "tests" / name).rename(kept / name)
     return kept
 
 
@@ -48,11 +54,12 @@ def _download(project, pinned, folder):
     return found
 
 
-def _extract(archive, folder):
+def _extract(archive, folder, only):
+    wanted = tuple(f"tests/{name}/" for name in only) or "tests/"
     with tarfile.open(archive) as tar:
         for member in tar.getmembers():
             _, _, name = member.name.partition("/")
-            if name.startswith("tests/") and member.isfile():
+            if name.startswith(wanted) and member.isfile():
                 path = folder / name
                 path.parent.mkdir(parents=True, exist_ok=True)
                 path.write_bytes(tar.extractfile(member).read())

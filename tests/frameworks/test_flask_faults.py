@@ -218,7 +218,7 @@ def test_what_cannot_be_stored_is_an_error_of_the_application(caplog):
     for path in ("/object", "/large"):
         answer = client.get(path)
         assert (answer.status_code, cookie(answer)) == (500, None)
-    assert "cannot hold a builtins.object" in caplog.text
+    assert "cannot write a builtins.object" in caplog.text
     assert "max_bytes" in caplog.text
     assert client.get("/read").json == {"a": "1"}
 

@@ -209,6 +209,8 @@ def test_threads_share_the_connections(here, other, keys):
             problems.append(error)
 
     other.delete(*keys)
+    for key in keys:
+        await_true(lambda key=key: here.near.get(key) in {MISSING, None}, PROMPT)
     threads = [threading.Thread(target=work, args=(number,)) for number in range(6)]
     for thread in threads:
         thread.start()
@@ -240,10 +242,10 @@ def test_asyncio_and_threads_share_what_is_near(lc, here, other, keys):
 
 def test_what_is_pushed_while_a_loop_is_busy_is_heard_all_the_same(here, other, keys):
     other.set(keys[0], "v")
-    here.warm(keys[0])
+    here.warm(*keys)
 
     async def main():
-        for reading in await here.tracker.aread([keys[1]]):
+        for reading in await here.tracker.aread(keys):
             reading.close()
         assert any(listener.loops for listener in here.tracker.listeners)
         for _ in range(5):

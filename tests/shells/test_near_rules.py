@@ -73,6 +73,18 @@ def a_key_is_written_that_is_kept_under_another_name(world):
     world.watch(KEY, name=("f", 1))
 
 
+@story("hit: what it depends on")
+def a_tag_is_invalidated_that_a_value_depends_on(world):
+    world.put(NEIGHBOUR)
+    world.warm(NEIGHBOUR)
+    world.near.discard([KEY])
+    world.keep(world.read(KEY), depends=((NEIGHBOUR, world.near.get(NEIGHBOUR)),))
+    assert world.look(KEY)
+    world.put(KEY, told=False)
+    world.put(NEIGHBOUR)
+    world.watch(KEY)
+
+
 def overtake(world):
     """Let a key be written, and that be heard, between a reading's answer and its being kept."""
     world.put(NEIGHBOUR)

@@ -108,7 +108,7 @@ def test_the_welcome_page_does_not_look_at_the_session(shops):
         assert b"A little shop" in answer.body
 
 
-@pytest.mark.parametrize("number", [0, 2], ids=["flask", "fastapi"])
+@pytest.mark.parametrize("number", range(3), ids=FRAMEWORKS)
 def test_a_slow_function_is_asked_once_and_then_near(shops, number):
     shop = shops[number]
     first = json.loads(ask(Browser([]), shop, "/with/tea").body)
