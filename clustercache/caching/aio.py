@@ -90,7 +90,7 @@ class AsyncCache(Decorating, BaseCache):
             return self
         raise misuse("an AsyncCache caches coroutine functions; decorate others with a Cache")
 
-    def flights(self, made: AsyncFlights) -> AsyncFlights:
+    def _own_flights(self, made: AsyncFlights) -> AsyncFlights:
         """Take care of a function's flights when the cache is closed."""
         self._flights.append(made)
         return made

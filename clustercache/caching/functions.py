@@ -237,7 +237,8 @@ def _awaited(made: Function) -> Callable[..., Any]:
     near_key, run, plans = made.keys.near, made.cache._run, made.plans  # noqa: SLF001 - ours too
     near, count_near = made.cache.near, made.counters.near_hits
     near_get = None if near is None else near.get
-    fly, wait = made.cache.flights(AsyncFlights()).fly, made.recipe.wait
+    flights = made.cache._own_flights(AsyncFlights())  # noqa: SLF001 - ours too
+    fly, wait = flights.fly, made.recipe.wait
 
     async def fetch(name: Hashable, args: Any, kwargs: Any) -> Any:
         wanted = made.wanted(name, args, kwargs)
