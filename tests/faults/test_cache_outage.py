@@ -17,6 +17,10 @@ from tests.nearby import await_true
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(120)]
 CALLS = 300
 DEADLINE = 1.5
+EACH = pytest.mark.parametrize(
+    ("shell", "fault"), [("sync", "kill"), ("asyncio", "stop")], indirect=["shell"]
+)
+"""For what takes long: the client has ten seconds for what must be confirmed."""
 
 
 @pytest.fixture(scope="module")
@@ -77,7 +81,6 @@ def test_a_call_costs_at_most_a_millisecond_more_and_never_fails(stage, away, re
     function = stage.cached(made, name="f", threaded=False, ttl=0.2, early=0)
     function(1)
     with away:
-        await_true(lambda: not stage.near or stage.cache.near.get(("nothing",)) is not None)
         check_costs(stage, function, report)
         assert made.count > CALLS
     began = monotonic()
@@ -117,10 +120,9 @@ def test_what_was_near_stands_for_what_cannot_be_computed(shell, servers, away):
         assert function.cache_stats().stale_served >= 5
 
 
-@pytest.mark.parametrize("params", [("far", "kill"), ("near", "stop")], ids="-".join)
-def test_what_must_be_confirmed_raises(shell, servers, params):
-    near, fault = params
-    with Stage(shell, servers.url, near=near == "near") as stage, ThreadPoolExecutor(6) as pool:
+@EACH
+def test_what_must_be_confirmed_raises(shell, servers, fault):
+    with Stage(shell, servers.url, near=fault == "stop") as stage, ThreadPoolExecutor(6) as pool:
         function = stage.cached(lambda pk: pk, name="f")
         cache = stage.cache
         function(1)
@@ -164,7 +166,7 @@ def test_on_error_raise_raises(stage, servers):
                 act()
 
 
-@pytest.mark.parametrize("fault", ["kill", "stop"])
+@EACH
 def test_where_one_shard_is_away_the_others_answer(shell, servers, fault):
     with Stage(shell, servers.url, near=fault == "stop") as stage:
         check_others(stage, servers, fault)
