@@ -81,6 +81,7 @@ class Direct(FetchingMany):
             self._drop_all(pending)
             replies = yield Ask(calls)
             self._drop_all(pending)
+            self.turns.turn(one.key for one in pending)
             count = len(pending)
             true = self._remember(calls[count:], replies[count:])
             again = {}
@@ -218,6 +219,7 @@ class Direct(FetchingMany):
             self.drop(wanted.key)
             (reply,) = yield Ask([Call("swap", wanted.key, (seen.found.seen, data, px))])
             self.drop(wanted.key)
+            self.turns.turn((wanted.key,))
             if _reply(reply):
                 result: bytes = data
                 return result
@@ -238,6 +240,7 @@ class Direct(FetchingMany):
         replies = (yield Ask([Call("unlink", key) for key in keys], sure=True)) if keys else []
         if self.near is not None:
             self.near.discard(named)
+        self.turns.turn(keys)
         errors = [one for one in replies if isinstance(one, RedisError)]
         if errors and len(errors) == len(keys):
             raise errors[0]

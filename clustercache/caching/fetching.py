@@ -31,6 +31,7 @@ from clustercache.caching.gate import SkippedError
 from clustercache.caching.looking import TAG, Looking, Raised, Seen
 from clustercache.caching.names import name_of
 from clustercache.caching.near import MISSING
+from clustercache.caching.turns import Turns
 from clustercache.instrumentation import CacheComputed, CacheFailed, StaleServed
 
 if TYPE_CHECKING:
@@ -66,6 +67,12 @@ class Fetching(Looking):
         self._tell = tell
         self._known: dict[str, bytes] = {}
         """Tokens as they were when one last heard of them."""
+        self.turns = Turns()
+
+    def turn_of(self, wanted: Wanted) -> tuple[Any, ...]:
+        """Return what is the same for calls that may share one fetch of a value."""
+        tokens = [self.token_key(wanted.key, label) for label in wanted.labels]
+        return (wanted.name, *self.turns.of([wanted.key, *tokens]))
 
     def fetch(self, wanted: Wanted, *, near: bool = True) -> Plan:
         """Return the value, or raise what the function raises.

@@ -209,10 +209,11 @@ def _called(made: Function) -> Callable[..., Any]:
     fly, wait = Flights().fly, made.recipe.wait
 
     def fetch(name: Hashable, args: Any, kwargs: Any) -> Any:
+        wanted = made.wanted(name, args, kwargs)
         value, followed = fly(
-            name,
-            lambda: run(plans.fetch(made.wanted(name, args, kwargs))),
-            lambda: run(plans.alone(made.wanted(name, args, kwargs))),
+            plans.turn_of(wanted),
+            lambda: run(plans.fetch(wanted)),
+            lambda: run(plans.alone(wanted)),
             wait,
             own_copy,
         )
@@ -239,10 +240,11 @@ def _awaited(made: Function) -> Callable[..., Any]:
     fly, wait = made.cache.flights(AsyncFlights()).fly, made.recipe.wait
 
     async def fetch(name: Hashable, args: Any, kwargs: Any) -> Any:
+        wanted = made.wanted(name, args, kwargs)
         value, followed = await fly(
-            name,
-            lambda: run(plans.fetch(made.wanted(name, args, kwargs))),
-            lambda: run(plans.alone(made.wanted(name, args, kwargs))),
+            plans.turn_of(wanted),
+            lambda: run(plans.fetch(wanted)),
+            lambda: run(plans.alone(wanted)),
             wait,
             own_copy,
         )

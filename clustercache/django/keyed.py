@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from datetime import timedelta
-from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from django.core.cache.backends.base import DEFAULT_TIMEOUT, BaseCache
@@ -16,8 +15,12 @@ from clustercache.django.patterns import escaped, matcher
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
+    from functools import cached_property
 
     from clustercache.caching.cache import Cache
+else:
+    # Python 3.11's own has a lock for all instances, which a fork may find held.
+    from django.utils.functional import cached_property
 
 LOT = 1000
 """How many keys are looked for, and deleted, at a time."""
@@ -36,7 +39,7 @@ class Keyed(BaseCache):  # type: ignore[misc]
 
     @cached_property
     def inner(self) -> Cache:
-        """The cache, which is shared in the process: its `cached` decorates functions, for one.
+        """Return the cache that is shared in the process, with tags, statistics and all else.
 
         Raises:
             ImproperlyConfigured: The entry of CACHES says what cannot be.

@@ -121,6 +121,8 @@ class CurrentCache:
 
     def __getattr__(self, name: str) -> Any:
         """Return an attribute of the cache."""
+        if name.startswith("__"):
+            raise AttributeError(name)  # whoever inspects an object has no application
         app, held = current()
         return getattr(held.cache(app), name)
 

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import functools
 import inspect
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from functools import partial
 from uuid import uuid4
 
@@ -76,7 +80,7 @@ class Stage:
         """Return a function, or a coroutine function that does the same in a thread."""
 
         async def coroutine(*args, **kwargs):
-            return body(*args, **kwargs)
+            return await asyncio.to_thread(body, *args, **kwargs)
 
         def function(*args, **kwargs):
             return body(*args, **kwargs)
@@ -106,6 +110,39 @@ class Called:
     def __getattr__(self, name):
         found = getattr(self._function, name)
         return partial(self._bridge.run, found) if callable(found) else found
+
+
+class Held:
+    """A function that returns what is true as it begins, and may be held until it is let go.
+
+    Attributes:
+        truth: What it returns.
+        calls: How often it began.
+    """
+
+    def __init__(self):
+        self.truth, self.calls = "old", 0
+        self.begun, self._go = threading.Event(), threading.Event()
+
+    def __call__(self, pk):
+        self.calls += 1
+        truth = self.truth
+        if self.calls == 1:
+            self.begun.set()
+            assert self._go.wait(5)
+        return [truth, pk]
+
+    @contextmanager
+    def held(self, function, *args):
+        """Call a function in a thread; in the block it has begun, and after it it is over."""
+        with ThreadPoolExecutor(1) as pool:
+            call = pool.submit(function, *args)
+            try:
+                assert self.begun.wait(5)
+                yield call
+            finally:
+                self._go.set()
+            call.result(20)
 
 
 class Counted:

@@ -15,7 +15,9 @@ from pathlib import Path
 import pytest
 from django.core import signals
 from django.core.cache import cache, caches
-from django.test import override_settings
+from django.http import HttpResponse
+from django.test import RequestFactory, override_settings
+from django.views.decorators.cache import cache_page
 from redis.exceptions import RedisError
 
 from tests.frameworks import django_site
@@ -76,7 +78,7 @@ def test_a_fork_goes_on_with_connections_of_its_own(caching):
         pipe.send([cache.get("a"), cache.incr_version("a"), os.getpid()])
 
     here, there = multiprocessing.Pipe()
-    forked = multiprocessing.get_context("fork").Process(target=child, args=(there,))
+    forked = multiprocessing.get_context("fork").Process(target=child, args=(there,), daemon=True)
     forked.start()
     assert here.poll(20)
     assert here.recv() == [{"from": "parent"}, 2, forked.pid]
@@ -86,6 +88,21 @@ def test_a_fork_goes_on_with_connections_of_its_own(caching):
         None,
         {"from": "parent"},
     )
+
+
+def test_a_fork_does_not_wait_for_who_made_a_cache_in_the_parent(caching, monkeypatch):
+    lock = threading.RLock()
+    monkeypatch.setattr("clustercache.django.caches._lock", lock)
+    in_a_thread(lock.acquire)  # and that thread has ended
+
+    def child():
+        with caching(forked={"OPTIONS": {"wait": 2}}):
+            os._exit(caches["forked"].get_or_set("forked", 7))
+
+    forked = multiprocessing.get_context("fork").Process(target=child, daemon=True)
+    forked.start()
+    forked.join(20)
+    assert forked.exitcode == 7
 
 
 def test_a_process_ends_without_a_word(cluster):
@@ -202,6 +219,12 @@ def test_without_servers_reads_find_nothing_and_what_has_to_be_known_raises(cach
         for name, *words in [("incr", "a"), ("add", "a", 1), ("touch", "a"), ("ttl", "a")]:
             with pytest.raises(RedisError):
                 getattr(there, name)(*words)
+
+
+def test_a_page_that_is_cached_is_there_without_servers(caching):
+    with caching(away={"LOCATION": "redis://127.0.0.1:1", "OPTIONS": {"deadline": 0.05}}):
+        view = cache_page(60, cache="away")(lambda _: HttpResponse("page"))
+        assert [view(RequestFactory().get("/")).content for _ in range(2)] == [b"page"] * 2
 
 
 # Patterns ------------------------------------------------------------------------------------

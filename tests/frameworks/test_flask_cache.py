@@ -138,6 +138,8 @@ def test_asynchronous_views_use_it_each_in_a_loop_of_its_own(cluster):
 def test_without_an_application_or_a_url_it_says_so():
     with pytest.raises(RuntimeError, match="application context"):
         Shop().price(5)
+    assert repr(extension.cache) == "<the cache of the current Flask application>"
+    assert not hasattr(extension.cache, "__wrapped__")
     with flask.Flask("bare").app_context(), pytest.raises(ConfigurationError, match="init_app"):
         extension.cache.get("a")
     app = site(url=None)

@@ -17,6 +17,8 @@ from clustercache import (
     exceptions,
 )
 from clustercache.cachelib import ClusterCache as CachelibCache
+from clustercache.django import ClusterCache as DjangoCache
+from clustercache.django import cached, cached_many
 from clustercache.flask import ClusterCache
 from clustercache.instrumentation import CommandDone, Event, Hook
 from clustercache.localcluster import LocalCluster
@@ -140,3 +142,21 @@ assert_type(priced.cache_key(pk=5), str)
 kept_values = CachelibCache("memory://", 300, signing_key=b"0123456789abcdef")
 assert_type(kept_values.cache, Cache)
 assert_type(kept_values.inc("k"), int | None)
+
+
+@cached(using="other", ttl=60)
+def sold(pk: int) -> str:
+    return str(pk)
+
+
+@cached_many
+def in_stock(pks: list[int]) -> dict[int, int]:
+    return dict.fromkeys(pks, 1)
+
+
+assert_type(sold(5), str)
+assert_type(sold.refresh(pk=5), str)
+assert_type(in_stock([5]), dict[int, int])
+backend = DjangoCache("memory://", {})
+assert_type(backend.inner, Cache)
+assert_type(backend.ttl("k"), float | None)
