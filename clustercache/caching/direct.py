@@ -240,7 +240,10 @@ class Direct(FetchingMany):
         replies = (yield Ask([Call("unlink", key) for key in keys], sure=True)) if keys else []
         if self.near is not None:
             self.near.discard(named)
-        self.turns.turn(keys)
+        if kind == "keys":
+            self.turns.turn(keys)
+        else:
+            self.turns.turn_all()
         errors = [one for one in replies if isinstance(one, RedisError)]
         if errors and len(errors) == len(keys):
             raise errors[0]

@@ -71,8 +71,7 @@ class Fetching(Looking):
 
     def turn_of(self, wanted: Wanted) -> tuple[Any, ...]:
         """Return what is the same for calls that may share one fetch of a value."""
-        tokens = [self.token_key(wanted.key, label) for label in wanted.labels]
-        return (wanted.name, *self.turns.of([wanted.key, *tokens]))
+        return (wanted.name, *self.turns.of(wanted.key))
 
     def fetch(self, wanted: Wanted, *, near: bool = True) -> Plan:
         """Return the value, or raise what the function raises.
