@@ -79,7 +79,7 @@ class Reader:
 
     def _thinking(self):
         """How long it takes to decode what was read: mostly no time, now and then a while."""
-        return self.draw.random() * 0.003 if self.draw.random() < 0.1 else 0.0
+        return self.draw.random() * 0.005 if self.draw.random() < 0.3 else 0.0
 
     def _write(self):
         self._written += 1
