@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from contextlib import nullcontext, suppress
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Self
@@ -222,21 +223,23 @@ class AsyncCache(Decorating, BaseCache):
 
     async def _look(self, doing: Look) -> Any:
         keys = doing.keys
-        if self._tracker is None or not doing.near:
+        if self._tracker is None or not doing.near or self._way.gate.shuts(keys):
             return [Untracked(outcome) for outcome in await self._read(keys)]
-        until = monotonic() + self.settings.deadline
+        now, deadline = monotonic(), self.settings.deadline
+        # A tracking connection that says nothing leaves the client the time to ask elsewhere.
+        until = now + deadline / 2
         readings = await self._tracker.aread([key.encode() for key in keys], until)
         answering = answered(readings, keys)
         for asked in answering:
-            outcomes = await self._read(asked)
+            outcomes = await self._read(asked, now + deadline)
             with suppress(StopIteration):
                 answering.send(outcomes)
         return readings
 
-    async def _read(self, keys: Sequence[str]) -> Sequence[Any]:
+    async def _read(self, keys: Sequence[str], until: float = math.inf) -> Sequence[Any]:
         if self._memory is not None:
             return self._memory.ask([Call("get", key) for key in keys])
-        return await self._way.read(keys)
+        return await self._way.read(keys, until)
 
     def _renewing(self, doing: Compute) -> AbstractAsyncContextManager[object]:
         if doing.lease is None or doing.renew is None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 from redis.exceptions import RedisError
@@ -37,12 +39,12 @@ class AsyncClusterWay(Ways):
             outcomes: list[Any] = end.value
             return outcomes
 
-    async def read(self, keys: Sequence[str]) -> list[Any]:
-        """Return what keys hold, in order, or the errors in their places."""
+    async def read(self, keys: Sequence[str], until: float = math.inf) -> list[Any]:
+        """Return what keys hold, in order, or the errors in their places, by then."""
         reading = self.reading(keys)
         try:
             asked = next(reading)
-            with self.limits(sure=False, repeatable=False):
+            with self.limits(sure=False, repeatable=False, until=until):
                 while True:
                     asked = reading.send(await self._gets(asked))
         except StopIteration as end:
@@ -55,10 +57,16 @@ class AsyncClusterWay(Ways):
         client = self.client
         if len(keys) <= FEW and self._is_plain and client._limited() is None:  # noqa: SLF001 - ours too
             here: Any = client._here()  # noqa: SLF001 - ours too
+            until = monotonic() + client.config.deadline
             replies = await read_together(here.map, keys)
             if replies is not None:
                 return replies
-        outcomes: list[Any] = await client._read_each(keys)  # noqa: SLF001 - ours too
+            with self.limits(sure=False, repeatable=False, until=until):
+                return await self._each(keys)
+        return await self._each(keys)
+
+    async def _each(self, keys: Sequence[str]) -> list[Any]:
+        outcomes: list[Any] = await self.client._read_each(keys)  # noqa: SLF001 - ours too
         return outcomes
 
     async def _send(self, commands: Sequence[tuple[Any, ...]]) -> list[Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 from concurrent.futures import wait
 from contextlib import nullcontext, suppress
@@ -286,21 +287,23 @@ class Cache(Decorating, BaseCache):
 
     def _look(self, doing: Look) -> Any:
         keys = doing.keys
-        if self._tracker is None or not doing.near:
+        if self._tracker is None or not doing.near or self._way.gate.shuts(keys):
             return [Untracked(outcome) for outcome in self._read(keys)]
-        until = monotonic() + self.settings.deadline
+        now, deadline = monotonic(), self.settings.deadline
+        # A tracking connection that says nothing leaves the client the time to ask elsewhere.
+        until = now + deadline / 2
         readings = self._tracker.read([key.encode() for key in keys], until)
         answering = answered(readings, keys)
         for asked in answering:
-            outcomes = self._read(asked)
+            outcomes = self._read(asked, now + deadline)
             with suppress(StopIteration):
                 answering.send(outcomes)
         return readings
 
-    def _read(self, keys: Sequence[str]) -> Sequence[Any]:
+    def _read(self, keys: Sequence[str], until: float = math.inf) -> Sequence[Any]:
         if self._memory is not None:
             return self._memory.ask([Call("get", key) for key in keys])
-        return self._way.read(keys)
+        return self._way.read(keys, until)
 
     def _renewing(self, doing: Compute) -> AbstractContextManager[object]:
         if doing.lease is None or doing.renew is None:

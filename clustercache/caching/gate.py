@@ -18,7 +18,7 @@ from clustercache.exceptions import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from redis.exceptions import RedisError
 
@@ -82,6 +82,13 @@ class Gate:
         if passage is Passage.PROBE:
             self._probe(key)
         return passage is Passage.GO
+
+    def shuts(self, keys: Sequence[str]) -> bool:
+        """Tell whether the shard of one of these may be away; start nothing."""
+        if not self.tripped:
+            return False
+        breakers = [self._breakers.get(self._shard(key)) for key in keys]
+        return any(breaker is not None and breaker.is_open for breaker in breakers)
 
     def failed(self, key: str, error: RedisError) -> None:
         """Take note of an error."""

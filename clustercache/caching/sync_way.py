@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
@@ -42,12 +43,12 @@ class ClusterWay(Ways):
             outcomes: list[Any] = end.value
             return outcomes
 
-    def read(self, keys: Sequence[str]) -> list[Any]:
-        """Return what keys hold, in order, or the errors in their places."""
+    def read(self, keys: Sequence[str], until: float = math.inf) -> list[Any]:
+        """Return what keys hold, in order, or the errors in their places, by then."""
         reading = self.reading(keys)
         try:
             asked = next(reading)
-            with self.limits(sure=False, repeatable=False):
+            with self.limits(sure=False, repeatable=False, until=until):
                 while True:
                     asked = reading.send(self._gets(asked))
         except StopIteration as end:
@@ -65,7 +66,12 @@ class ClusterWay(Ways):
             replies = read_together(client._map, slots, data, until)  # noqa: SLF001 - ours too
             if replies is not None:
                 return replies
-        outcomes: list[Any] = client._read_each(keys)  # noqa: SLF001 - ours too
+            with self.limits(sure=False, repeatable=False, until=until):
+                return self._each(keys)
+        return self._each(keys)
+
+    def _each(self, keys: Sequence[str]) -> list[Any]:
+        outcomes: list[Any] = self.client._read_each(keys)  # noqa: SLF001 - ours too
         return outcomes
 
     def _send(self, commands: Sequence[tuple[Any, ...]]) -> list[Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from contextlib import nullcontext
+from time import monotonic
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from redis.exceptions import NoScriptError, RedisError
@@ -24,6 +25,9 @@ FEW: Final = 8
 
 SURE: Final = 10.0
 """Seconds, at the least, for what has to be confirmed."""
+_SPENT: Final = 0.01
+_LEAST: Final = 0.001
+"""Seconds that are not worth another deadline, and that a deadline has at the least."""
 
 
 class Ways:
@@ -43,10 +47,16 @@ class Ways:
 
     probe: Callable[[str], object]
 
-    def limits(self, *, sure: bool, repeatable: bool) -> AbstractContextManager[None]:
+    def limits(
+        self, *, sure: bool, repeatable: bool, until: float = math.inf
+    ) -> AbstractContextManager[None]:
         """Return the block of limits that calls are sent in."""
         scope = self.client._limits  # noqa: SLF001 - ours too
         deadline = max(SURE, self.client.config.deadline) if sure else self._deadline
+        left = until - monotonic()
+        if left < deadline - _SPENT:  # it was waited for something else before
+            block = scope.block(deadline=max(left, _LEAST))
+            return cast("AbstractContextManager[None]", block)
         if repeatable:
             retry = scope.in_force().repeating().retry
             return cast("AbstractContextManager[None]", scope.block(deadline=deadline, retry=retry))

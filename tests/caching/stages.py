@@ -9,6 +9,7 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import partial
+from time import perf_counter
 from uuid import uuid4
 
 from clustercache import MISSING, AsyncCache, Cache, NearCache
@@ -52,8 +53,8 @@ class Stage:
         """Whether values are kept near."""
         return self._near and not self.in_process
 
-    def open(self, **options):
-        """Open one more."""
+    def open(self, *, warm=True, **options):
+        """Open one more; a warm one keeps near what it reads."""
         options.setdefault("namespace", self.namespace)
         if self._near:
             options.setdefault("near", NearCache())
@@ -61,26 +62,30 @@ class Stage:
         made = kind.from_url(self._url, **options)
         cache = Bridged(self._bridge, made) if self.is_async else made
         self._opened.append(cache)
-        if self.near:
+        if warm and self.near and options["near"] is not None:
             cache.set("first", 1)
             await_true(lambda: cache.get("first") and made.near.get(_name(made, "first")))
         return cache
 
-    def cached(self, body, cache=None, **options):
-        """Return a function decorated; options say at least its name."""
+    def cached(self, body, cache=None, *, threaded=True, **options):
+        """Return a function decorated; its coroutine function waits in a thread, unless told."""
         options.setdefault("name", getattr(body, "__name__", "f"))
-        return self.called((cache or self.cache).cached(**options)(self.dressed(body)))
+        return self.called(
+            (cache or self.cache).cached(**options)(self.dressed(body, threaded=threaded))
+        )
 
     def cached_many(self, body, cache=None, **options):
         """Return a function of many keys decorated."""
         options.setdefault("name", getattr(body, "__name__", "f"))
         return self.called((cache or self.cache).cached_many(**options)(self.dressed(body)))
 
-    def dressed(self, body):
-        """Return a function, or a coroutine function that does the same in a thread."""
+    def dressed(self, body, *, threaded=True):
+        """Return a function, or a coroutine function that does the same."""
 
         async def coroutine(*args, **kwargs):
-            return await asyncio.to_thread(body, *args, **kwargs)
+            if threaded:
+                return await asyncio.to_thread(body, *args, **kwargs)
+            return body(*args, **kwargs)
 
         def function(*args, **kwargs):
             return body(*args, **kwargs)
@@ -92,6 +97,14 @@ class Stage:
         """Return something decorated so that it can be called here."""
         return Called(self._bridge, function) if self.is_async else function
 
+    def timed(self, function, times):
+        """Call a decorated function so often; return the seconds of each call."""
+        return (
+            self._bridge.run(_atimed, function.itself, times)
+            if self.is_async
+            else _timed(function, times)
+        )
+
     def raw(self, function, *args, **kwargs):
         """Return the server's key of a call."""
         return f"{self.namespace}:{function.cache_key(*args, **kwargs)}"
@@ -101,15 +114,33 @@ class Called:
     """A decorated coroutine function that is called, with its attributes, as a function is."""
 
     def __init__(self, bridge, function):
-        self._bridge, self._function = bridge, function
-        self.__doc__ = function.__doc__
+        self._bridge = bridge
+        self.itself, self.__doc__ = function, function.__doc__
 
     def __call__(self, *args, **kwargs):
-        return self._bridge.run(self._function, *args, **kwargs)
+        return self._bridge.run(self.itself, *args, **kwargs)
 
     def __getattr__(self, name):
-        found = getattr(self._function, name)
+        found = getattr(self.itself, name)
         return partial(self._bridge.run, found) if callable(found) else found
+
+
+def _timed(function, times):
+    took = []
+    for _ in range(times):
+        began = perf_counter()
+        function(1)
+        took.append(perf_counter() - began)
+    return took
+
+
+async def _atimed(function, times):
+    took = []
+    for _ in range(times):
+        began = perf_counter()
+        await function(1)
+        took.append(perf_counter() - began)
+    return took
 
 
 class Held:
