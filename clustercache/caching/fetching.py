@@ -146,7 +146,7 @@ class Fetching(Looking):
         token = urandom(TOKEN_BYTES)
         lease = int(wanted.recipe.lease * 1000)
         calls = [Call("take", wanted.key, (token, lease, seen.found.seen, int(force)))]
-        lacking = [label for label, held in seen.tokens.items() if held is None or label[:1] == TAG]
+        lacking = [one for one in wanted.labels if seen.tokens[one] is None or one[:1] == TAG]
         calls += [self._token_call(wanted, label) for label in lacking]
         taken, *tokens = yield Ask(calls)
         error = next((one for one in (taken, *tokens) if isinstance(one, RedisError)), None)
@@ -238,9 +238,9 @@ class Fetching(Looking):
             return None
         until = None if life.fresh is None else int(time.time() * 1000) + life.fresh
         shown = [value.kind, list(value.args)] if raised else value
-        data = recipe.envelopes.seal(
-            shown, fresh_until=until, cost=cost, tags=tokens, raised=raised
-        )
+        # Of what was there before there may be others, which are not this one's.
+        tags = {label: tokens[label] for label in wanted.labels}
+        data = recipe.envelopes.seal(shown, fresh_until=until, cost=cost, tags=tags, raised=raised)
         return data, life.kept
 
     def drop(self, key: str) -> None:

@@ -121,8 +121,8 @@ class FetchingMany(Fetching):
             lease = (urandom(TOKEN_BYTES), int(one.recipe.lease * 1000), seen.found.seen, 0)
             takes.append(Call("take", one.key, lease))
             lacks = {}
-            for label, held in seen.tokens.items():
-                if held is None or label[:1] == TAG:
+            for label in one.labels:
+                if seen.tokens[label] is None or label[:1] == TAG:
                     call = self._token_call(one, label)
                     lacks[label] = token_calls.setdefault(call.key, call).key
             labelled.append(lacks)
