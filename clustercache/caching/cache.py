@@ -257,17 +257,23 @@ class Cache(Decorating, BaseCache):
 
     def _run(self, plan: Plan) -> Any:
         """Do what a plan asks for, and return its result."""
+        stopped: StopIteration | None = None
         try:
             doing = next(plan)
             while True:
                 try:
                     result = self._do(doing)
                 except BaseException as error:  # noqa: BLE001 - it is the plan's to judge
+                    stopped = error if isinstance(error, StopIteration) else None
                     doing = plan.throw(error)
                 else:
                     doing = plan.send(result)
         except StopIteration as end:
             return end.value
+        except RuntimeError as error:
+            if stopped is None or error.__cause__ is not stopped:
+                raise
+        raise stopped from None  # which a generator may not raise itself
 
     def _do(self, doing: Doing) -> Any:
         if isinstance(doing, Look):

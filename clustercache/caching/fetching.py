@@ -28,7 +28,7 @@ from clustercache.caching.doings import Ask, Compute, Later, Look, Rest
 from clustercache.caching.entries import NOTHING, TOKEN_BYTES, opened
 from clustercache.caching.freshness import Verdict
 from clustercache.caching.gate import SkippedError
-from clustercache.caching.looking import TAG, Looking, Raised, Seen
+from clustercache.caching.looking import TAG, Looking, Raised, Seen, again
 from clustercache.caching.names import name_of
 from clustercache.caching.near import MISSING
 from clustercache.instrumentation import CacheComputed, CacheFailed, StaleServed
@@ -185,10 +185,12 @@ class Fetching(Looking):
         try:
             value = yield Compute(_maker(wanted), recipe.lease, renew)
         except recipe.errors as error:
-            kind = next(kind for kind in recipe.errors if isinstance(error, kind))
-            kept: Any = Raised(name_of(kind), error.args)
+            kept = _raised(error, recipe.errors)
             with suppress(Exception):  # what cannot be stored is raised all the same
-                yield from self._fill(wanted, seen, token, kept, began)
+                if kept is None:
+                    yield release
+                else:
+                    yield from self._fill(wanted, seen, token, kept, began)
             raise
         except Exception as error:
             self._failed(wanted, error, began)
@@ -309,8 +311,27 @@ def given(value: Any, wanted: Wanted) -> Any:
     """Return a value that was stored, or raise the exception that was."""
     if type(value) is not Raised:
         return value
-    kind = next(kind for kind in wanted.recipe.errors if name_of(kind) == value.kind)
-    raise kind(*value.args)
+    raise again(value, wanted.recipe.errors)
+
+
+def _raised(error: Exception, errors: tuple[type[Exception], ...]) -> Raised | None:
+    """Return an exception as it is stored; None if it could not be raised again as it was."""
+    kind = next(kind for kind in errors if isinstance(error, kind))
+    raised = Raised(name_of(kind), error.args)
+    try:
+        other = again(raised, errors)
+        is_same = other.args == error.args and (type(error) is not kind or _has(error, other))
+    except Exception:  # noqa: BLE001 - it may take more than its arguments, or compare badly
+        return None
+    return raised if is_same else None
+
+
+def _has(error: Exception, other: Exception) -> bool:
+    """Tell whether an exception has the same attributes as another."""
+    notes = "__notes__"
+    mine, others = dict(vars(error)), dict(vars(other))
+    mine.pop(notes, None)
+    return mine == others
 
 
 def _maker(wanted: Wanted) -> Callable[[], Any]:

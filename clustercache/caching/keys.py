@@ -79,7 +79,7 @@ class Keys:
         if ignore and key is not None:
             raise misuse("key= says what counts, so there is nothing for ignore= to leave out")
         templated = isinstance(key, str)
-        self.name = name or _name(function, needed=not templated)
+        self.name = name or _name(function, needed=not templated) or str(key)
         self._head = f"{self.name}:"
         self.near: Callable[..., NearKey]
         """Takes a call's arguments and returns its near key: hashable, and cheap.
