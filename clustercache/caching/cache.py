@@ -21,7 +21,7 @@ from clustercache.caching.reading import Untracked
 from clustercache.caching.renewals import RENEWALS
 from clustercache.caching.sync_way import ClusterWay
 from clustercache.caching.tracker import Tracker
-from clustercache.caching.ways import answered, in_seconds
+from clustercache.caching.ways import answered, in_seconds, is_held
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -309,10 +309,9 @@ class Cache(Decorating, BaseCache):
         return self._way.read(keys)
 
     def _renewing(self, doing: Compute) -> AbstractContextManager[object]:
-        if doing.lease is None or doing.renew is None:
+        if not doing.renew:
             return nullcontext()
-        calls = (doing.renew,)
-        return RENEWALS.keeping(doing.lease, lambda: self._ask(calls)[0] == 1)
+        return RENEWALS.keeping(doing.lease, lambda: is_held(self._ask(doing.renew)))
 
     def _rest(self, doing: Rest) -> None:
         changed = threading.Event()

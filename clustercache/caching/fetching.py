@@ -180,7 +180,7 @@ class Fetching(Looking):
     def _make(self, wanted: Wanted, seen: Seen, token: bytes) -> Plan:
         """Call the function under a lease, and fill; return what it returned."""
         recipe, began = wanted.recipe, monotonic()
-        renew = Call("renew", wanted.key, (token, int(recipe.lease * 1000)))
+        renew = (self.renewing(wanted, token),)
         release = Ask([Call("release", wanted.key, (token,))])
         try:
             value = yield Compute(_maker(wanted), recipe.lease, renew)
@@ -201,6 +201,11 @@ class Fetching(Looking):
         self._computed(wanted, began)
         yield from self._fill(wanted, seen, token, value, began)
         return value
+
+    @staticmethod
+    def renewing(wanted: Wanted, token: bytes) -> Call:
+        """Return what renews a lease."""
+        return Call("renew", wanted.key, (token, int(wanted.recipe.lease * 1000)))
 
     def _fill(self, wanted: Wanted, seen: Seen, token: bytes, value: Any, began: float) -> Plan:
         cost = int((monotonic() - began) * 1_000_000)

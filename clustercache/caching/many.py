@@ -69,7 +69,8 @@ class FetchingMany(Fetching):
         granted = yield from self._take_many(wanted, looked, lacking)
         began = monotonic()
         try:
-            made = yield Compute(partial(make, lacking))
+            renew = [self.renewing(wanted[at], grant[0]) for at, grant in granted.items()]
+            made = yield Compute(partial(make, lacking), wanted[0].recipe.lease, renew)
         except Exception as error:
             self._failed(wanted[0], error, began)
             yield from self._release(wanted, granted)
