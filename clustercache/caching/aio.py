@@ -285,6 +285,7 @@ class AsyncCache(Decorating, BaseCache):
             await flights.aclose()
         if self._tracker is not None:
             self._tracker.close()
+        self._leave_near()
         if self._owns_client:
             await self.client.aclose()
 

@@ -342,6 +342,7 @@ class Cache(Decorating, BaseCache):
         self._background.close()
         if self._tracker is not None:
             self._tracker.close()
+        self._leave_near()
         if self._owns_client:
             self.client.close()
 

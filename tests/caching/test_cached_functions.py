@@ -9,7 +9,7 @@ from time import monotonic
 
 import pytest
 
-from clustercache import Cache
+from clustercache import Cache, NearCache
 from clustercache.exceptions import ConfigurationError
 from tests.caching.stages import Counted, Stage, is_near
 from tests.nearby import await_true
@@ -497,6 +497,29 @@ def test_what_is_no_function_is_refused_with_a_reason(stage, wrong):
 def test_options_that_cannot_work_are_refused_at_once(stage, options):
     with pytest.raises(ConfigurationError):
         stage.cached(lambda a: a, name="f", **options)
+
+
+@pytest.mark.parametrize("place", ["near"], indirect=True)
+def test_near_names_of_functions_are_none_of_keys_or_tokens(stage):
+    namespace = stage.namespace
+    stage.cache.set("text", "text", tags=["tag"])
+    whole = stage.cached(lambda a: f"whole {a}", name="f", key="{a}")
+    await_true(lambda: is_near(stage.cache, f"{namespace}#tag:tag") or stage.cache.get("text") == 0)
+    for key in (f"{namespace}:text", f"{namespace}:nothing", f"{namespace}#tag:tag"):
+        assert [whole(key) for _ in range(3)] == [f"whole {key}"] * 3
+    assert stage.cache.get("text") == "text"
+    assert stage.cache.get("nothing") is None
+
+
+@pytest.mark.parametrize("place", ["near"], indirect=True)
+def test_a_near_cache_is_one_caches_until_that_is_closed(stage, url):
+    near = NearCache()
+    with Cache.from_url(url, near=near, namespace="one") as one:
+        assert one.aio.near is near
+        with pytest.raises(ConfigurationError, match="another cache"):
+            Cache.from_url(url, near=near, namespace="two")
+    with Cache.from_url(url, near=near, namespace="two") as two:
+        assert two.near is near
 
 
 def test_near_names_do_not_meet_between_functions(stage):
