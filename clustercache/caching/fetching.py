@@ -31,6 +31,7 @@ from clustercache.caching.gate import SkippedError
 from clustercache.caching.looking import TAG, Looking, Raised, Seen, again
 from clustercache.caching.names import name_of
 from clustercache.caching.near import MISSING
+from clustercache.caching.values import settled
 from clustercache.instrumentation import CacheComputed, CacheFailed, StaleServed
 
 if TYPE_CHECKING:
@@ -80,19 +81,23 @@ class Fetching(Looking):
             wanted.counters.far_hits()
             return given(seen.value, wanted)
         if seen.verdict in {Verdict.EARLY, Verdict.STALE}:
-            yield Later(wanted.key, partial(self.refresh, wanted, seen))
+            yield Later(wanted.key, self._refreshing(wanted, seen))
             if seen.verdict is Verdict.STALE:
                 return self._stale(seen.value, wanted)
             wanted.counters.far_hits()
             return given(seen.value, wanted)
         soft = wanted.recipe.soft_timeout
         if seen.value is not MISSING and soft is not None:
-            value = yield Later(wanted.key, partial(self.refresh, wanted, seen), soft)
+            value = yield Later(wanted.key, self._refreshing(wanted, seen), soft)
             if value is MISSING:
                 return self._stale(seen.value, wanted)
             wanted.counters.misses()
             return value
         return (yield from self._lead(wanted, seen))
+
+    def _refreshing(self, wanted: Wanted, seen: Seen) -> Callable[[], Plan]:
+        """Return what begins a refresh, when its caller may have changed the arguments."""
+        return partial(self.refresh, wanted._replace(make=settled(_maker(wanted))), seen)
 
     def refresh(self, wanted: Wanted, seen: Seen) -> Plan:
         """Make the value anew, unless somebody does; return it, or MISSING."""
