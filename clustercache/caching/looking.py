@@ -24,7 +24,7 @@ from clustercache.caching.names import name_of
 from clustercache.caching.near import MISSING
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Hashable, Sequence
+    from collections.abc import Callable, Generator, Hashable, Iterable, Sequence
 
     from clustercache.caching.doings import Doing
     from clustercache.caching.envelope import Envelope, Envelopes
@@ -250,9 +250,17 @@ def decoded(envelope: Envelope, recipe: Recipe) -> Any:
         raised = Raised(str(kind), tuple(args))
     except (TypeError, ValueError):
         raise Undecodable("it is no exception") from None
-    if raised.kind not in map(name_of, recipe.errors):
-        raise Undecodable("it is no exception that is expected here")
+    try:
+        again(raised, recipe.errors)
+    except Exception:  # noqa: BLE001 - classes may refuse anything
+        raise Undecodable("it is no exception that is expected here") from None
     return raised
+
+
+def again(raised: Raised, errors: Iterable[type[Exception]]) -> Exception:
+    """Return an exception that was stored, of that of the classes that has its name."""
+    kind = next(kind for kind in errors if name_of(kind) == raised.kind)
+    return kind(*raised.args)
 
 
 def decode(envelopes: Envelopes, data: bytes) -> Any:
