@@ -115,6 +115,8 @@ class BaseCache(ABC):
             self._owns_client = True
         self.client = None if in_process else client
         settings = CacheSettings(**own)
+        if near is not None and not in_process:
+            near.join(_place(client.config), settings.namespace)
         hooks = settings.hooks or (() if in_process else client.config.hooks)
         # Nothing is kept near of what is in the process already.
         shared = Shared(settings, None if in_process else near, Observer(hooks))
@@ -230,6 +232,11 @@ def there(wanted: Iterable[str], values: Iterable[Any]) -> dict[str, Any]:
 def _is_fit(config: Any) -> bool:
     """Tell whether a client returns bytes, of primaries: replicas are late with invalidations."""
     return not config.decode_responses and config.read_from is ReadFrom.PRIMARY
+
+
+def _place(config: Any) -> tuple[Any, ...]:
+    """Return what stands for the servers of a client."""
+    return frozenset(config.seeds), config.service_name, config.db
 
 
 def _parted(options: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:

@@ -114,7 +114,11 @@ class Function:
         self.cache = cache.for_kind(is_async=is_async)
         self.function = function
         named = ("name", "version", "key", "ignore")
-        self.keys = Keys(function, **{name: options[name] for name in named})
+        self.keys = Keys(
+            function,
+            namespace=cache.settings.namespace,
+            **{name: options[name] for name in named},
+        )
         self.recipe = replace(recipe_of(cache, options), function=self.keys.name)
         shared = cache._shared  # noqa: SLF001 - ours too
         self.plans = shared.plans

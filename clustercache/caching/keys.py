@@ -1,11 +1,12 @@
 """The keys of one function's calls: near ones, for this process, and far ones, for the servers.
 
     call --near--> (identity, element, ...) --far--> "shop.product:" + BLAKE2b of all of it
-    call --near--> "product:5"              --far--> "product:5"          with a template
+    call --near--> "eu:product:5"           --far--> "product:5"          with a template
 
 The identity is a digest of the function's name, the version, and the names of the parameters that
 count: when those change, what was stored under the old ones is not found. It is in the near key
-too, so that functions may share a near cache.
+too, so that functions may share a near cache; and behind it the namespace, "eu" here, so that
+caches may. With a template the near key is the whole of the server's, which `Cache.get` knows.
 """
 
 from __future__ import annotations
@@ -41,7 +42,7 @@ def digest(near: tuple[Any, ...]) -> bytes:
     """
     encode = ENCODER.encode  # of plain values only, which are the same to each encoder
     parts = [e[0] if type(e) is tuple else encode(e) for e in near[1:]]
-    return blake2b(near[0] + b"".join(parts), digest_size=_DIGEST_BYTES).digest()
+    return blake2b(near[0][:_DIGEST_BYTES] + b"".join(parts), digest_size=_DIGEST_BYTES).digest()
 
 
 class Keys:
@@ -56,13 +57,14 @@ class Keys:
             call's arguments and returns what counts of them: anything that can be encoded.
         ignore: Names of arguments that do not count.
         encoder: Knows the types of the arguments.
+        namespace: Of the cache, for near keys; far ones are without.
 
     Raises:
         ConfigurationError: The function needs a name or has no signature; `ignore` names no
             argument; the template is no good.
     """
 
-    __slots__ = ("_head", "name", "near")
+    __slots__ = ("_head", "_space", "name", "near")
 
     def __init__(
         self,
@@ -73,6 +75,7 @@ class Keys:
         key: str | Callable[..., Any] | None = None,
         ignore: Collection[str] = (),
         encoder: Encoder = ENCODER,
+        namespace: str = "",
     ) -> None:
         if isinstance(ignore, str):
             raise misuse('ignore= takes several names; write ignore=("name",)')
@@ -80,7 +83,7 @@ class Keys:
             raise misuse("key= says what counts, so there is nothing for ignore= to leave out")
         templated = isinstance(key, str)
         self.name = name or _name(function, needed=not templated)
-        self._head = f"{self.name}:"
+        self._head, self._space = f"{self.name}:", namespace and f"{namespace}:"
         self.near: Callable[..., NearKey]
         """Takes a call's arguments and returns its near key: hashable, and cheap.
 
@@ -94,7 +97,7 @@ class Keys:
         signature = _signature(function, self.name)
         _check_ignored(ignore, signature)
         if isinstance(key, str):
-            self.near = _by_template(key, signature, version, self.name)
+            self.near = _by_template(key, signature, version, self.name, self._space)
             return
         counted = [_shown(p) for p in signature.parameters.values() if p.name not in ignore]
         self.near = compile_binder(
@@ -112,13 +115,13 @@ class Keys:
     def far(self, near: NearKey) -> str:
         """Return the key that a near key's value is stored under, before any namespace."""
         if isinstance(near, str):
-            return near
+            return near[len(self._space) :]
         text = b2a_base64(digest(near), newline=False)
         return self._head + text.translate(_URL, b"=").decode()
 
     def _identity(self, version: str | int | None, parameters: list[str]) -> bytes:
         told = ENCODER.encode((_FORMAT, self.name, version, parameters))
-        return blake2b(told, digest_size=_DIGEST_BYTES).digest()
+        return blake2b(told, digest_size=_DIGEST_BYTES).digest() + self._space.encode()
 
 
 def _name(function: Callable[..., Any], *, needed: bool) -> str:
@@ -166,7 +169,7 @@ def _by_callable(
 
 
 def _by_template(
-    text: str, signature: inspect.Signature, version: str | int | None, qualname: str
+    text: str, signature: inspect.Signature, version: str | int | None, qualname: str, space: str
 ) -> Callable[..., NearKey]:
     from clustercache.caching.templates import Template
 
@@ -175,6 +178,6 @@ def _by_template(
     gather = compile_gatherer(signature, qualname)
 
     def near(*args: Any, **kwargs: Any) -> NearKey:
-        return fill(gather(*args, **kwargs))
+        return space + fill(gather(*args, **kwargs))
 
     return near

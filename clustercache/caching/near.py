@@ -36,7 +36,7 @@ _log = logging.getLogger("clustercache.near")
 class NearCache:
     """A bounded cache in the process, kept true by the servers' invalidations.
 
-    asyncio and threads share it. A hit costs no I/O.
+    asyncio and threads share it, and caches of the same servers may. A hit costs no I/O.
 
     Args:
         maxsize: How many entries are kept.
@@ -75,6 +75,8 @@ class NearCache:
         self.max_staleness = max_staleness
         self._policy = policy
         self._freezes = mutable == "freeze"
+        self._place: Hashable = None
+        self._namespaces: set[str] = set()
         self._begin()
         _caches.add(self)
 
@@ -91,6 +93,26 @@ class NearCache:
         )
         self._hit = self._coherence.hit
         self.hits = self.misses = 0
+
+    def join(self, place: Hashable, namespace: str) -> None:
+        """Let a cache use it, too, whose keys say what is kept here.
+
+        Args:
+            place: Stands for its servers.
+            namespace: Begins its keys.
+
+        Raises:
+            ConfigurationError: A cache that uses it has the same keys for other values.
+        """
+        with self._lock:
+            if self._place not in {None, place}:
+                msg = "caches of different servers need a NearCache each: their keys are the same"
+                raise ConfigurationError(msg)
+            if any(_is_nested(namespace, other) for other in self._namespaces):
+                msg = f"namespace={namespace!r} has keys of another's: give it its own NearCache"
+                raise ConfigurationError(msg)
+            self._place = place
+            self._namespaces.add(namespace)
 
     # For callers ------------------------------------------------------------------------------
 
@@ -261,6 +283,11 @@ class NearCache:
     def after_fork(self) -> None:
         """Start anew in a child, which hears of nothing."""
         self._begin()
+
+
+def _is_nested(one: str, other: str) -> bool:
+    """Tell whether a key of one namespace may be one of another's, as "a:b" has "a:b:c" of "a"."""
+    return one != other and (one.startswith(f"{other}:") or other.startswith(f"{one}:"))
 
 
 def _void(state: Coherence, *, keys: Iterable[bytes]) -> None:
