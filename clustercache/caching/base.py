@@ -101,6 +101,10 @@ class BaseCache(ABC):
         if unknown:
             msg = f"unknown options: {', '.join(sorted(unknown))}"
             raise ConfigurationError(msg)
+        given: Any = near
+        if given is not None and not isinstance(given, NearCache):
+            msg = f"near= takes a NearCache(...) or None, and this is a {type(given).__name__}"
+            raise ConfigurationError(msg)
         self._owns_client = False
         in_process = isinstance(client, Memory)
         if not in_process and not isinstance(client, self._client):

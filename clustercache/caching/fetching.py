@@ -129,13 +129,16 @@ class Fetching(Looking):
         until = monotonic() + wanted.recipe.wait
         was_given_up = False
         while True:
+            lacked = None in seen.tokens.values()
             taken, token, seen = yield from self._take(wanted, seen)
             if isinstance(taken, RedisError):
                 return (yield from self._without(wanted, taken))
-            if taken[0] == 1:
+            if taken[0] == 1 and lacked and _is_filled(seen):
+                yield Ask([Call("release", wanted.key, (token,))])
+            elif taken[0] == 1:
                 wanted.counters.misses()
                 return (yield from self._make(wanted, seen, token))
-            if taken[0] == 0:
+            elif taken[0] == 0:
                 if was_given_up or monotonic() >= until:
                     # Whoever waited for one that stored nothing does not wait for the next.
                     return (yield from self.alone(wanted, seen.value))
@@ -348,6 +351,12 @@ def _has(error: Exception, other: Exception) -> bool:
     mine, others = dict(vars(error)), dict(vars(other))
     mine.pop(notes, None)
     return mine == others
+
+
+def _is_filled(seen: Seen) -> bool:
+    """Tell whether a value is good for the tokens that came after it was read."""
+    envelope = seen.found.envelope
+    return envelope is not None and envelope.tags.items() <= seen.tokens.items()
 
 
 def _maker(wanted: Wanted) -> Callable[[], Any]:
