@@ -21,7 +21,7 @@ from clustercache.caching.envelope import until_changed
 from clustercache.caching.looking import NAMESPACE, TAG
 from clustercache.caching.many import FetchingMany
 from clustercache.caching.near import MISSING
-from clustercache.exceptions import PartialError
+from clustercache.exceptions import OutcomeUnknownError, PartialError
 from clustercache.instrumentation import CacheInvalidated
 
 if TYPE_CHECKING:
@@ -31,6 +31,10 @@ if TYPE_CHECKING:
     from clustercache.caching.looking import Seen, Wanted
 
 _REMEMBERED: Final = 10_000
+_CHANGING: Final = "others change this key all the time; nothing was changed"
+_LOSSES: Final = 2
+"""Replies in a row that may be lost."""
+
 _TRIES: Final = 16
 """Writes that find the key changed since they read it; each of these was somebody's success."""
 
@@ -74,7 +78,7 @@ class Direct(FetchingMany):
             ValueError: One is too large, or too deep; nothing was sent.
         """
         pending, failed = dict(values), {}
-        for _ in range(_TRIES):
+        for tried in range(_TRIES):
             guesses, fresh = self._guesses(pending)
             calls = [self._writing(one, value, guesses) for one, value in pending.items()]
             calls += [self._asking(one, label, fresh) for one, label in self._once_each(pending)]
@@ -88,14 +92,16 @@ class Direct(FetchingMany):
             for (one, value), reply in zip(pending.items(), replies[:count], strict=True):
                 tokens = [true[self.token_key(one.key, label)] for label in one.labels]
                 error = next((e for e in (reply, *tokens) if isinstance(e, RedisError)), None)
-                if error is not None:
+                if isinstance(error, OutcomeUnknownError) and tried < _LOSSES:
+                    again[one] = value  # a token was asked for, and its reply lost: ask anew
+                elif error is not None:
                     failed[one.key] = error
                 elif any(guesses[key] != true[key] for key in self._keys(one)):
                     again[one] = value
             if not again:
-                break
+                return failed
             pending = again
-        return failed
+        return failed | {one.key: RedisError(_CHANGING) for one in pending}
 
     def _keys(self, one: Wanted) -> list[str]:
         return [self.token_key(one.key, label) for label in one.labels]
@@ -231,7 +237,7 @@ class Direct(FetchingMany):
             if _reply(reply):
                 result: bytes = data
                 return result
-        raise RedisError("others change this key all the time; nothing was changed")
+        raise RedisError(_CHANGING)
 
     # Ends -------------------------------------------------------------------------------------
 

@@ -7,7 +7,7 @@ import pytest
 from clustercache import Cache, NearCache
 from clustercache.caching.doings import Ask, Compute, Look
 from clustercache.caching.reading import Untracked
-from clustercache.exceptions import ConfigurationError
+from clustercache.exceptions import ConfigurationError, OutcomeUnknownError
 
 
 def test_a_value_that_was_read_before_its_token_is_not_made_twice():
@@ -35,3 +35,14 @@ def test_a_value_that_was_read_before_its_token_is_not_made_twice():
 def test_what_is_no_near_cache_is_refused():
     with pytest.raises(ConfigurationError, match="near= takes a NearCache"):
         Cache.from_url("memory://", near=NearCache)
+
+
+def test_a_set_whose_token_was_asked_for_in_vain_asks_again():
+    cache = Cache.from_url("memory://")
+    plan = cache._plans.store({cache._wanted("key"): "value"})
+    lost = [True, OutcomeUnknownError("the reply was lost", command="EVALSHA")]
+    cache._do(next(plan))
+    again = plan.send(lost)
+    with pytest.raises(StopIteration):
+        plan.send(cache._do(plan.send(cache._do(again))))
+    assert cache.get("key") == "value"
