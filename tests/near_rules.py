@@ -24,12 +24,11 @@ RULES = {}
 
 
 @contextmanager
-def without(*rules):
-    """Take out rules, by name."""
+def without(rule):
+    """Take out a rule, by name."""
     with ExitStack() as stack:
-        for rule in rules:
-            for change in RULES[rule]():
-                stack.enter_context(change)
+        for change in RULES[rule]():
+            stack.enter_context(change)
         yield
 
 

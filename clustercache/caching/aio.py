@@ -22,7 +22,7 @@ from clustercache.caching.names import misuse
 from clustercache.caching.near import MISSING
 from clustercache.caching.reading import Untracked
 from clustercache.caching.tracker import Tracker
-from clustercache.caching.ways import answered, in_seconds
+from clustercache.caching.ways import answered, in_seconds, is_held
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
@@ -242,13 +242,11 @@ class AsyncCache(Decorating, BaseCache):
         return await self._way.read(keys, until)
 
     def _renewing(self, doing: Compute) -> AbstractAsyncContextManager[object]:
-        if doing.lease is None or doing.renew is None:
+        if not doing.renew:
             return nullcontext()
-        calls = (doing.renew,)
 
         async def renew() -> bool:
-            (reply,) = await self._ask(calls)
-            return bool(reply == 1)
+            return is_held(await self._ask(doing.renew))
 
         return arenewing(doing.lease, renew)
 
@@ -290,6 +288,7 @@ class AsyncCache(Decorating, BaseCache):
             await flights.aclose()
         if self._tracker is not None:
             self._tracker.close()
+        self._leave_near()
         if self._owns_client:
             await self.client.aclose()
 

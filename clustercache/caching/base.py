@@ -101,6 +101,10 @@ class BaseCache(ABC):
         if unknown:
             msg = f"unknown options: {', '.join(sorted(unknown))}"
             raise ConfigurationError(msg)
+        given: Any = near
+        if given is not None and not isinstance(given, NearCache):
+            msg = f"near= takes a NearCache(...) or None, and this is a {type(given).__name__}"
+            raise ConfigurationError(msg)
         self._owns_client = False
         in_process = isinstance(client, Memory)
         if not in_process and not isinstance(client, self._client):
@@ -118,6 +122,8 @@ class BaseCache(ABC):
         hooks = settings.hooks or (() if in_process else client.config.hooks)
         # Nothing is kept near of what is in the process already.
         shared = Shared(settings, None if in_process else near, Observer(hooks))
+        if shared.near is not None:
+            shared.near.belong(shared)
         self._begin(client, shared)
 
     def _begin(self, client: Any, shared: Shared) -> None:
@@ -126,6 +132,10 @@ class BaseCache(ABC):
         self.near = shared.near
         self._plans = shared.plans
         self._open(client)
+
+    def _leave_near(self) -> None:
+        if self.near is not None:
+            self.near.leave(self._shared)
 
     @abstractmethod
     def _open(self, client: Any) -> None:

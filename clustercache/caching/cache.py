@@ -22,7 +22,7 @@ from clustercache.caching.reading import Untracked
 from clustercache.caching.renewals import RENEWALS
 from clustercache.caching.sync_way import ClusterWay
 from clustercache.caching.tracker import Tracker
-from clustercache.caching.ways import answered, in_seconds
+from clustercache.caching.ways import answered, in_seconds, is_held
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -258,17 +258,23 @@ class Cache(Decorating, BaseCache):
 
     def _run(self, plan: Plan) -> Any:
         """Do what a plan asks for, and return its result."""
+        stopped: StopIteration | None = None
         try:
             doing = next(plan)
             while True:
                 try:
                     result = self._do(doing)
                 except BaseException as error:  # noqa: BLE001 - it is the plan's to judge
+                    stopped = error if isinstance(error, StopIteration) else None
                     doing = plan.throw(error)
                 else:
                     doing = plan.send(result)
         except StopIteration as end:
             return end.value
+        except RuntimeError as error:
+            if stopped is None or error.__cause__ is not stopped:
+                raise
+        raise stopped from None  # which a generator may not raise itself
 
     def _do(self, doing: Doing) -> Any:
         if isinstance(doing, Look):
@@ -306,10 +312,9 @@ class Cache(Decorating, BaseCache):
         return self._way.read(keys, until)
 
     def _renewing(self, doing: Compute) -> AbstractContextManager[object]:
-        if doing.lease is None or doing.renew is None:
+        if not doing.renew:
             return nullcontext()
-        calls = (doing.renew,)
-        return RENEWALS.keeping(doing.lease, lambda: self._ask(calls)[0] == 1)
+        return RENEWALS.keeping(doing.lease, lambda: is_held(self._ask(doing.renew)))
 
     def _rest(self, doing: Rest) -> None:
         changed = threading.Event()
@@ -340,6 +345,7 @@ class Cache(Decorating, BaseCache):
         self._background.close()
         if self._tracker is not None:
             self._tracker.close()
+        self._leave_near()
         if self._owns_client:
             self.client.close()
 

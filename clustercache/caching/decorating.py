@@ -110,7 +110,8 @@ class Options(TypedDict, total=False):
         soft_timeout: Seconds after which it is returned while computing goes on.
         early: How eager results are computed anew before they end: 0 is never.
         cache_if: Takes a result and tells whether to store it.
-        errors: Exceptions that are stored like results, and raised again as these classes.
+        errors: Exceptions that are stored like results, and raised again as these classes; not
+            those that their arguments alone do not make again as they were.
         serializer: In place of the cache's.
         schema: A number to be changed when results change their shape; older ones are misses.
         wait: Seconds that a call waits for another that computes the same.

@@ -21,7 +21,7 @@ from clustercache.caching.envelope import until_changed
 from clustercache.caching.looking import NAMESPACE, TAG
 from clustercache.caching.many import FetchingMany
 from clustercache.caching.near import MISSING
-from clustercache.exceptions import PartialError
+from clustercache.exceptions import OutcomeUnknownError, PartialError
 from clustercache.instrumentation import CacheInvalidated
 
 if TYPE_CHECKING:
@@ -31,6 +31,10 @@ if TYPE_CHECKING:
     from clustercache.caching.looking import Seen, Wanted
 
 _REMEMBERED: Final = 10_000
+_CHANGING: Final = "others change this key all the time; nothing was changed"
+_LOSSES: Final = 2
+"""Replies in a row that may be lost."""
+
 _TRIES: Final = 16
 """Writes that find the key changed since they read it; each of these was somebody's success."""
 
@@ -74,10 +78,10 @@ class Direct(FetchingMany):
             ValueError: One is too large, or too deep; nothing was sent.
         """
         pending, failed = dict(values), {}
-        for _ in range(_TRIES):
-            guesses = self._guesses(pending)
+        for tried in range(_TRIES):
+            guesses, fresh = self._guesses(pending)
             calls = [self._writing(one, value, guesses) for one, value in pending.items()]
-            calls += [self._asking(one, label, guesses) for one, label in self._once_each(pending)]
+            calls += [self._asking(one, label, fresh) for one, label in self._once_each(pending)]
             self._drop_all(pending)
             replies = yield Ask(calls)
             self._drop_all(pending)
@@ -88,14 +92,16 @@ class Direct(FetchingMany):
             for (one, value), reply in zip(pending.items(), replies[:count], strict=True):
                 tokens = [true[self.token_key(one.key, label)] for label in one.labels]
                 error = next((e for e in (reply, *tokens) if isinstance(e, RedisError)), None)
-                if error is not None:
+                if isinstance(error, OutcomeUnknownError) and tried < _LOSSES:
+                    again[one] = value  # a token was asked for, and its reply lost: ask anew
+                elif error is not None:
                     failed[one.key] = error
                 elif any(guesses[key] != true[key] for key in self._keys(one)):
                     again[one] = value
             if not again:
-                break
+                return failed
             pending = again
-        return failed
+        return failed | {one.key: RedisError(_CHANGING) for one in pending}
 
     def _keys(self, one: Wanted) -> list[str]:
         return [self.token_key(one.key, label) for label in one.labels]
@@ -107,24 +113,28 @@ class Direct(FetchingMany):
         }
         return list(found.values())
 
-    def _guesses(self, wanted: Mapping[Wanted, Any]) -> dict[str, bytes]:
-        """Return the tokens that are remembered, or may become the true ones."""
+    def _guesses(self, wanted: Mapping[Wanted, Any]) -> tuple[dict[str, bytes], dict[str, bytes]]:
+        """Return the tokens that are remembered, or may become the true ones; and the latter."""
         found: dict[str, bytes] = {}
+        fresh: dict[str, bytes] = {}
         for one in wanted:
             for key in self._keys(one):
                 if key not in found:
-                    found[key] = self._known.get(key) or urandom(TOKEN_BYTES)
-        return found
+                    known = self._known.get(key)
+                    if known is None:
+                        known = fresh[key] = urandom(TOKEN_BYTES)
+                    found[key] = known
+        return found, fresh
 
-    def _asking(self, one: Wanted, label: str, guesses: Mapping[str, bytes]) -> Call:
+    def _asking(self, one: Wanted, label: str, fresh: Mapping[str, bytes]) -> Call:
         """Return what asks for a token, and leaves the one that was guessed if there is none.
 
-        Never one that was good before: that would bring back all that it was unlinked for.
+        Never one that was good before, though it was forgotten since it was guessed: that would
+        bring back all that it was unlinked for.
         """
         call = self._token_call(one, label)
-        if call.key in self._known:
-            return call
-        return call._replace(args=(guesses[call.key], call.args[1]))
+        guess = fresh.get(call.key)
+        return call if guess is None else call._replace(args=(guess, call.args[1]))
 
     def _writing(self, one: Wanted, value: Any, tokens: Mapping[str, bytes]) -> Call:
         labelled = {label: tokens[self.token_key(one.key, label)] for label in one.labels}
@@ -152,8 +162,10 @@ class Direct(FetchingMany):
         """Let a value that is there live as long as a new one; tell whether it is there."""
 
         def change(seen: Seen, _: dict[str, bytes]) -> tuple[bytes, int | None] | None:
+            if seen.value is MISSING or seen.found.stored is None:
+                return None
             life = wanted.recipe.freshness.lifetime(seen.value, jitter)
-            if seen.value is MISSING or seen.found.stored is None or life is None:
+            if life is None:
                 return None
             until = None if life.fresh is None else int(time.time() * 1000) + life.fresh
             return until_changed(seen.found.stored, until), life.kept
@@ -207,7 +219,9 @@ class Direct(FetchingMany):
             (seen,) = yield from self.look((wanted,), near=False)
             if seen.error is not None:
                 raise seen.error
-            lacking = [label for label in wanted.labels if seen.tokens[label] is None]
+            # Tags' tokens are to live as long as what depends on them will.
+            labels = wanted.labels if seen.value is MISSING else seen.tokens
+            lacking = [one for one in labels if seen.tokens[one] is None or one[:1] == TAG]
             asked = [self._token_call(wanted, label) for label in lacking]
             replies = (yield Ask(asked)) if asked else []
             new = {label: _reply(reply) for label, reply in zip(lacking, replies, strict=True)}
@@ -223,7 +237,7 @@ class Direct(FetchingMany):
             if _reply(reply):
                 result: bytes = data
                 return result
-        raise RedisError("others change this key all the time; nothing was changed")
+        raise RedisError(_CHANGING)
 
     # Ends -------------------------------------------------------------------------------------
 
@@ -240,7 +254,10 @@ class Direct(FetchingMany):
         replies = (yield Ask([Call("unlink", key) for key in keys], sure=True)) if keys else []
         if self.near is not None:
             self.near.discard(named)
-        self.turns.turn(keys)
+        if kind == "keys":
+            self.turns.turn(keys)
+        else:
+            self.turns.turn_all()
         errors = [one for one in replies if isinstance(one, RedisError)]
         if errors and len(errors) == len(keys):
             raise errors[0]

@@ -44,13 +44,13 @@ class Compute(NamedTuple):
 
     Attributes:
         make: Takes nothing. It returns an awaitable in asyncio.
-        lease: Seconds of a lease that is renewed meanwhile; None without one.
-        renew: What renews it.
+        lease: Seconds of the leases that are renewed meanwhile.
+        renew: What renews them, each its own.
     """
 
     make: Callable[[], Any]
-    lease: float | None = None
-    renew: Call | None = None
+    lease: float = 0.0
+    renew: Sequence[Call] = ()
 
 
 class Rest(NamedTuple):

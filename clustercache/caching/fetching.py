@@ -28,10 +28,11 @@ from clustercache.caching.doings import Ask, Compute, Later, Look, Rest
 from clustercache.caching.entries import NOTHING, TOKEN_BYTES, opened
 from clustercache.caching.freshness import Verdict
 from clustercache.caching.gate import SkippedError
-from clustercache.caching.looking import TAG, Looking, Raised, Seen
+from clustercache.caching.looking import TAG, Looking, Raised, Seen, again
 from clustercache.caching.names import name_of
 from clustercache.caching.near import MISSING
 from clustercache.caching.turns import Turns
+from clustercache.caching.values import settled
 from clustercache.instrumentation import CacheComputed, CacheFailed, StaleServed
 
 if TYPE_CHECKING:
@@ -71,8 +72,7 @@ class Fetching(Looking):
 
     def turn_of(self, wanted: Wanted) -> tuple[Any, ...]:
         """Return what is the same for calls that may share one fetch of a value."""
-        tokens = [self.token_key(wanted.key, label) for label in wanted.labels]
-        return (wanted.name, *self.turns.of([wanted.key, *tokens]))
+        return (wanted.name, *self.turns.of(wanted.key))
 
     def fetch(self, wanted: Wanted, *, near: bool = True) -> Plan:
         """Return the value, or raise what the function raises.
@@ -87,19 +87,23 @@ class Fetching(Looking):
             wanted.counters.far_hits()
             return given(seen.value, wanted)
         if seen.verdict in {Verdict.EARLY, Verdict.STALE}:
-            yield Later(wanted.key, partial(self.refresh, wanted, seen))
+            yield Later(wanted.key, self._refreshing(wanted, seen))
             if seen.verdict is Verdict.STALE:
                 return self._stale(seen.value, wanted)
             wanted.counters.far_hits()
             return given(seen.value, wanted)
         soft = wanted.recipe.soft_timeout
         if seen.value is not MISSING and soft is not None:
-            value = yield Later(wanted.key, partial(self.refresh, wanted, seen), soft)
+            value = yield Later(wanted.key, self._refreshing(wanted, seen), soft)
             if value is MISSING:
                 return self._stale(seen.value, wanted)
             wanted.counters.misses()
             return value
         return (yield from self._lead(wanted, seen))
+
+    def _refreshing(self, wanted: Wanted, seen: Seen) -> Callable[[], Plan]:
+        """Return what begins a refresh, when its caller may have changed the arguments."""
+        return partial(self.refresh, wanted._replace(make=settled(_maker(wanted))), seen)
 
     def refresh(self, wanted: Wanted, seen: Seen) -> Plan:
         """Make the value anew, unless somebody does; return it, or MISSING."""
@@ -125,13 +129,16 @@ class Fetching(Looking):
         until = monotonic() + wanted.recipe.wait
         was_given_up = False
         while True:
+            lacked = None in seen.tokens.values()
             taken, token, seen = yield from self._take(wanted, seen)
             if isinstance(taken, RedisError):
                 return (yield from self._without(wanted, taken))
-            if taken[0] == 1:
+            if taken[0] == 1 and lacked and _is_filled(seen):
+                yield Ask([Call("release", wanted.key, (token,))])
+            elif taken[0] == 1:
                 wanted.counters.misses()
                 return (yield from self._make(wanted, seen, token))
-            if taken[0] == 0:
+            elif taken[0] == 0:
                 if was_given_up or monotonic() >= until:
                     # Whoever waited for one that stored nothing does not wait for the next.
                     return (yield from self.alone(wanted, seen.value))
@@ -153,7 +160,7 @@ class Fetching(Looking):
         token = urandom(TOKEN_BYTES)
         lease = int(wanted.recipe.lease * 1000)
         calls = [Call("take", wanted.key, (token, lease, seen.found.seen, int(force)))]
-        lacking = [label for label, held in seen.tokens.items() if held is None or label[:1] == TAG]
+        lacking = [one for one in wanted.labels if seen.tokens[one] is None or one[:1] == TAG]
         calls += [self._token_call(wanted, label) for label in lacking]
         taken, *tokens = yield Ask(calls)
         error = next((one for one in (taken, *tokens) if isinstance(one, RedisError)), None)
@@ -187,15 +194,17 @@ class Fetching(Looking):
     def _make(self, wanted: Wanted, seen: Seen, token: bytes) -> Plan:
         """Call the function under a lease, and fill; return what it returned."""
         recipe, began = wanted.recipe, monotonic()
-        renew = Call("renew", wanted.key, (token, int(recipe.lease * 1000)))
+        renew = (self.renewing(wanted, token),)
         release = Ask([Call("release", wanted.key, (token,))])
         try:
             value = yield Compute(_maker(wanted), recipe.lease, renew)
         except recipe.errors as error:
-            kind = next(kind for kind in recipe.errors if isinstance(error, kind))
-            kept: Any = Raised(name_of(kind), error.args)
+            kept = _raised(error, recipe.errors)
             with suppress(Exception):  # what cannot be stored is raised all the same
-                yield from self._fill(wanted, seen, token, kept, began)
+                if kept is None:
+                    yield release
+                else:
+                    yield from self._fill(wanted, seen, token, kept, began)
             raise
         except Exception as error:
             self._failed(wanted, error, began)
@@ -206,6 +215,11 @@ class Fetching(Looking):
         self._computed(wanted, began)
         yield from self._fill(wanted, seen, token, value, began)
         return value
+
+    @staticmethod
+    def renewing(wanted: Wanted, token: bytes) -> Call:
+        """Return what renews a lease."""
+        return Call("renew", wanted.key, (token, int(wanted.recipe.lease * 1000)))
 
     def _fill(self, wanted: Wanted, seen: Seen, token: bytes, value: Any, began: float) -> Plan:
         cost = int((monotonic() - began) * 1_000_000)
@@ -245,9 +259,9 @@ class Fetching(Looking):
             return None
         until = None if life.fresh is None else int(time.time() * 1000) + life.fresh
         shown = [value.kind, list(value.args)] if raised else value
-        data = recipe.envelopes.seal(
-            shown, fresh_until=until, cost=cost, tags=tokens, raised=raised
-        )
+        # Of what was there before there may be others, which are not this one's.
+        tags = {label: tokens[label] for label in wanted.labels}
+        data = recipe.envelopes.seal(shown, fresh_until=until, cost=cost, tags=tags, raised=raised)
         return data, life.kept
 
     def drop(self, key: str) -> None:
@@ -316,8 +330,33 @@ def given(value: Any, wanted: Wanted) -> Any:
     """Return a value that was stored, or raise the exception that was."""
     if type(value) is not Raised:
         return value
-    kind = next(kind for kind in wanted.recipe.errors if name_of(kind) == value.kind)
-    raise kind(*value.args)
+    raise again(value, wanted.recipe.errors)
+
+
+def _raised(error: Exception, errors: tuple[type[Exception], ...]) -> Raised | None:
+    """Return an exception as it is stored; None if it could not be raised again as it was."""
+    kind = next(kind for kind in errors if isinstance(error, kind))
+    raised = Raised(name_of(kind), error.args)
+    try:
+        other = again(raised, errors)
+        is_same = other.args == error.args and (type(error) is not kind or _has(error, other))
+    except Exception:  # noqa: BLE001 - it may take more than its arguments, or compare badly
+        return None
+    return raised if is_same else None
+
+
+def _has(error: Exception, other: Exception) -> bool:
+    """Tell whether an exception has the same attributes as another."""
+    notes = "__notes__"
+    mine, others = dict(vars(error)), dict(vars(other))
+    mine.pop(notes, None)
+    return mine == others
+
+
+def _is_filled(seen: Seen) -> bool:
+    """Tell whether a value is good for the tokens that came after it was read."""
+    envelope = seen.found.envelope
+    return envelope is not None and envelope.tags.items() <= seen.tokens.items()
 
 
 def _maker(wanted: Wanted) -> Callable[[], Any]:

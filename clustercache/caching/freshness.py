@@ -34,6 +34,9 @@ Ttl: TypeAlias = "Span | Callable[[Any], Span | None] | None"
 # -log(1 - x) for the largest x below 1 that a generator of 53 bits returns is 36.7.
 _LONGEST_DRAW: Final = 37
 
+_LONGEST: Final = 1_000_000_000_000
+"""Seconds: a server counts milliseconds since 1970 in 63 bits, and its scripts in 53."""
+
 
 class Verdict(Enum):
     """What a value that was found is good for."""
@@ -165,8 +168,8 @@ def _milliseconds(name: str, span: Any) -> int | None:
     seconds = span.total_seconds() if isinstance(span, timedelta) else span
     if isinstance(span, bool) or not isinstance(seconds, (int, float)):
         raise misuse(f"{name}= has to be seconds or a timedelta, not a {type(span).__qualname__}")
-    if not math.isfinite(seconds):
-        raise misuse(f"{name}= has to be finite; None is for ever")
+    if not abs(seconds) < _LONGEST:
+        raise misuse(f"{name}= has to be less than {_LONGEST:,} seconds; None is for ever")
     return math.ceil(round(seconds * 1000, 3))
 
 

@@ -1,7 +1,7 @@
 """The keys of one function's calls: near ones, for this process, and far ones, for the servers.
 
     call --near--> (identity, element, ...) --far--> "shop.product:" + BLAKE2b of all of it
-    call --near--> "product:5"              --far--> "product:5"          with a template
+    call --near--> ("product:5",)           --far--> "product:5"          with a template
 
 The identity is a digest of the function's name, the version, and the names of the parameters that
 count: when those change, what was stored under the old ones is not found. It is in the near key
@@ -22,7 +22,7 @@ from clustercache.caching.names import misuse, module_of
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
 
-NearKey: TypeAlias = tuple[Any, ...] | str
+NearKey: TypeAlias = tuple[Any, ...]
 
 _DIGEST_BYTES: Final = 20
 """2**80 tries to find two calls with one key, for whoever may choose the arguments."""
@@ -79,7 +79,7 @@ class Keys:
         if ignore and key is not None:
             raise misuse("key= says what counts, so there is nothing for ignore= to leave out")
         templated = isinstance(key, str)
-        self.name = name or _name(function, needed=not templated)
+        self.name = name or _name(function, needed=not templated) or str(key)
         self._head = f"{self.name}:"
         self.near: Callable[..., NearKey]
         """Takes a call's arguments and returns its near key: hashable, and cheap.
@@ -111,8 +111,8 @@ class Keys:
 
     def far(self, near: NearKey) -> str:
         """Return the key that a near key's value is stored under, before any namespace."""
-        if isinstance(near, str):
-            return near
+        if isinstance(near[0], str):
+            return near[0]
         text = b2a_base64(digest(near), newline=False)
         return self._head + text.translate(_URL, b"=").decode()
 
@@ -175,6 +175,7 @@ def _by_template(
     gather = compile_gatherer(signature, qualname)
 
     def near(*args: Any, **kwargs: Any) -> NearKey:
-        return fill(gather(*args, **kwargs))
+        # No text: the keys of the servers are, and what they hold is kept near by them.
+        return (fill(gather(*args, **kwargs)),)
 
     return near

@@ -72,12 +72,17 @@ class Layout:
         _check(name, "a tag")
         return f"{self.namespace}#tag:{name}"
 
-    def owner(self, value_key: str, function: str = "") -> str:
-        """Return the key of the token of a namespace, or function, that a value depends on."""
+    @staticmethod
+    def bucket(value_key: str) -> int:
+        """Return which of the tokens a value depends on, of its namespace and of its function."""
+        return key_slot(value_key.encode()) // _WIDTH
+
+    def owner(self, bucket: int, function: str = "") -> str:
+        """Return the key of a token of a namespace, or of a function."""
         owners = self._owners.get(function)
         if owners is None:
             owners = self._owners[function] = tuple(self.owners(function))
-        return owners[key_slot(value_key.encode()) // _WIDTH]
+        return owners[bucket]
 
     def owners(self, function: str = "") -> list[str]:
         """Return the keys of all tokens of a namespace, or of a function."""

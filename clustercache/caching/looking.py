@@ -24,7 +24,7 @@ from clustercache.caching.names import name_of
 from clustercache.caching.near import MISSING
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Hashable, Sequence
+    from collections.abc import Callable, Generator, Hashable, Iterable, Sequence
 
     from clustercache.caching.doings import Doing
     from clustercache.caching.envelope import Envelope, Envelopes
@@ -96,8 +96,15 @@ class Looking:
 
     def token_key(self, key: str, label: str) -> str:
         """Return the key of the token that a label of a value stands for."""
-        kind, name = label[:1], label[1:]
-        return self.layout.tag(name) if kind == TAG else self.layout.owner(key, name)
+        return self._token_keys(key, (label,))[label]
+
+    def _token_keys(self, key: str, labels: Sequence[str]) -> dict[str, str]:
+        """Return the keys of the tokens that a value's labels stand for."""
+        layout, bucket = self.layout, self.layout.bucket(key)
+        return {
+            label: layout.tag(label[1:]) if label[:1] == TAG else layout.owner(bucket, label[1:])
+            for label in labels
+        }
 
     def look(
         self, wanted: Sequence[Wanted], *, near: bool = True
@@ -109,9 +116,7 @@ class Looking:
             near: Whether they may be kept near, and tokens taken from there.
         """
         tokens: dict[str, Any] = {}
-        labelled = [
-            {label: self.token_key(one.key, label) for label in one.labels} for one in wanted
-        ]
+        labelled = [self._token_keys(one.key, one.labels) for one in wanted]
         asked = self._unknown(labelled, tokens, near=near)
         readings = yield Look([*(one.key for one in wanted), *asked], near)
         try:
@@ -245,9 +250,17 @@ def decoded(envelope: Envelope, recipe: Recipe) -> Any:
         raised = Raised(str(kind), tuple(args))
     except (TypeError, ValueError):
         raise Undecodable("it is no exception") from None
-    if raised.kind not in map(name_of, recipe.errors):
-        raise Undecodable("it is no exception that is expected here")
+    try:
+        again(raised, recipe.errors)
+    except Exception:  # noqa: BLE001 - classes may refuse anything
+        raise Undecodable("it is no exception that is expected here") from None
     return raised
+
+
+def again(raised: Raised, errors: Iterable[type[Exception]]) -> Exception:
+    """Return an exception that was stored, of that of the classes that has its name."""
+    kind = next(kind for kind in errors if name_of(kind) == raised.kind)
+    return kind(*raised.args)
 
 
 def decode(envelopes: Envelopes, data: bytes) -> Any:

@@ -69,7 +69,8 @@ class FetchingMany(Fetching):
         granted = yield from self._take_many(wanted, looked, lacking)
         began = monotonic()
         try:
-            made = yield Compute(partial(make, lacking))
+            renew = [self.renewing(wanted[at], grant[0]) for at, grant in granted.items()]
+            made = yield Compute(partial(make, lacking), wanted[0].recipe.lease, renew)
         except Exception as error:
             self._failed(wanted[0], error, began)
             yield from self._release(wanted, granted)
@@ -121,8 +122,8 @@ class FetchingMany(Fetching):
             lease = (urandom(TOKEN_BYTES), int(one.recipe.lease * 1000), seen.found.seen, 0)
             takes.append(Call("take", one.key, lease))
             lacks = {}
-            for label, held in seen.tokens.items():
-                if held is None or label[:1] == TAG:
+            for label in one.labels:
+                if seen.tokens[label] is None or label[:1] == TAG:
                     call = self._token_call(one, label)
                     lacks[label] = token_calls.setdefault(call.key, call).key
             labelled.append(lacks)

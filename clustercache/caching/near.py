@@ -36,7 +36,8 @@ _log = logging.getLogger("clustercache.near")
 class NearCache:
     """A bounded cache in the process, kept true by the servers' invalidations.
 
-    asyncio and threads share it. A hit costs no I/O.
+    asyncio and threads share it; it belongs to one cache and its asyncio twin, for other caches'
+    values may have the same names. A hit costs no I/O.
 
     Args:
         maxsize: How many entries are kept.
@@ -75,6 +76,7 @@ class NearCache:
         self.max_staleness = max_staleness
         self._policy = policy
         self._freezes = mutable == "freeze"
+        self._owner: weakref.ref[object] | None = None
         self._begin()
         _caches.add(self)
 
@@ -91,6 +93,28 @@ class NearCache:
         )
         self._hit = self._coherence.hit
         self.hits = self.misses = 0
+
+    def belong(self, owner: object) -> None:
+        """Belong to a cache, until it `leave`s or is gone.
+
+        Args:
+            owner: What stands for the cache.
+
+        Raises:
+            ConfigurationError: It belongs to another.
+        """
+        with self._lock:
+            held = None if self._owner is None else self._owner()
+            if held is not None and held is not owner:
+                msg = "this NearCache belongs to another cache: make one for each"
+                raise ConfigurationError(msg)
+            self._owner = weakref.ref(owner)
+
+    def leave(self, owner: object) -> None:
+        """Belong to a cache no more, if it did."""
+        with self._lock:
+            if self._owner is not None and self._owner() is owner:
+                self._owner = None
 
     # For callers ------------------------------------------------------------------------------
 

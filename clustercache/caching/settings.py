@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Literal
 
@@ -20,6 +21,9 @@ if TYPE_CHECKING:
 
 OnError = Literal["compute", "raise"]
 _SERIALIZERS: Final[dict[str, Callable[[], Serializer]]] = {"json": TaggedJSON, "msgspec": Msgspec}
+
+_RANGES: Final = {"lease": (0.001, 1_000_000), "soft_timeout": (0, 1_000_000)}
+"""Seconds: servers count milliseconds, and threads wait for so many years and no more."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,3 +115,6 @@ def positive(name: str, seconds: Any) -> None:
     """Refuse what is no positive number of seconds."""
     if isinstance(seconds, bool) or not isinstance(seconds, (int, float)) or not seconds > 0:
         raise misuse(f"{name}={seconds!r} has to be a positive number of seconds")
+    least, most = _RANGES.get(name, (0, math.inf))
+    if not least <= seconds <= most:
+        raise misuse(f"{name}={seconds!r} has to be from {least} to {most:,} seconds")

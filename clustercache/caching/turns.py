@@ -13,12 +13,13 @@ _PLACES: Final = 1024
 
 
 class Turns:
-    """A number for each key, which changes whenever it is invalidated here; for all threads."""
+    """Numbers for each key, which change whenever it is invalidated here; for all threads."""
 
-    __slots__ = ("_next", "_numbers")
+    __slots__ = ("_all", "_next", "_numbers")
 
     def __init__(self) -> None:
         self._numbers = [0] * _PLACES
+        self._all = 0
         self._next = count(1)  # each number once, so that no change is lost between threads
 
     def turn(self, keys: Iterable[str]) -> None:
@@ -26,6 +27,10 @@ class Turns:
         for key in keys:
             self._numbers[hash(key) % _PLACES] = next(self._next)
 
-    def of(self, keys: Iterable[str]) -> tuple[int, ...]:
-        """Return the numbers of these."""
-        return tuple([self._numbers[hash(key) % _PLACES] for key in keys])
+    def turn_all(self) -> None:
+        """Do so for all keys: any may depend on what was invalidated."""
+        self._all = next(self._next)
+
+    def of(self, key: str) -> tuple[int, int]:
+        """Return a key's numbers."""
+        return self._numbers[hash(key) % _PLACES], self._all

@@ -6,9 +6,13 @@ from datetime import date, datetime, time, timedelta, timezone
 from decimal import Decimal
 from enum import Enum
 from fractions import Fraction
+from functools import partial
 from types import MappingProxyType, NoneType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from uuid import UUID
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 _ATOMS = frozenset(
     {NoneType, bool, int, float, complex, str, bytes, range, date, datetime, time, timedelta,
@@ -29,6 +33,29 @@ def is_immutable(value: Any) -> bool:
     if kind is tuple or kind is frozenset:
         return all(map(is_immutable, value))
     return isinstance(value, Enum)
+
+
+def settled(call: Callable[[], Any]) -> Callable[[], Any]:
+    """Return a `partial` with arguments that its caller does not change any more, as lists are.
+
+    Args:
+        call: What is called later; anything but a `partial` is returned as it is.
+    """
+    if type(call) is not partial:
+        return call
+    try:
+        return partial(call.func, *_own(call.args), **_own(call.keywords))
+    except RecursionError:  # in what does not count for the key
+        return call
+
+
+def _own(value: Any) -> Any:
+    kind = type(value)
+    if kind is dict:
+        return {_own(key): _own(item) for key, item in value.items()}
+    if kind in {list, tuple, set, frozenset}:
+        return kind(map(_own, value))
+    return bytearray(value) if kind is bytearray else value
 
 
 def frozen(value: Any) -> Any:

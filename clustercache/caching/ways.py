@@ -132,6 +132,20 @@ def is_repeatable(calls: Sequence[Call]) -> bool:
     return all(call.repeatable for call in calls)
 
 
+def is_held(renewed: Sequence[Any]) -> bool:
+    """Tell by the outcomes of renewals whether any lease is held still.
+
+    Raises:
+        RedisError: That is not known.
+    """
+    if any(outcome == 1 for outcome in renewed):
+        return True
+    for outcome in renewed:
+        if isinstance(outcome, RedisError):
+            raise outcome
+    return False
+
+
 def in_seconds(milliseconds: int) -> float:
     """Return what PTTL says in seconds: infinite for ever, 0 for what is not there."""
     if milliseconds == -1:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import math
 from datetime import timedelta
+from functools import partial
 from time import monotonic
 
 import pytest
 
+from clustercache import Cache, NearCache
 from clustercache.exceptions import ConfigurationError
 from tests.caching.stages import Counted, Stage, is_near
 from tests.nearby import await_true
@@ -20,6 +22,28 @@ VALUES = [
 
 class ThatOneError(Exception):
     pass
+
+
+class WordyError(Exception):
+    """Takes other arguments than it has."""
+
+    def __init__(self, pk, table):
+        super().__init__(f"{pk} is not in {table}")
+
+
+class EmphaticError(Exception):
+    """Takes as many arguments as it has, and others."""
+
+    def __init__(self, pk):
+        super().__init__(f"there is no {pk}")
+
+
+class CodedError(Exception):
+    """Has more than its arguments."""
+
+    def __init__(self, message, code=None):
+        super().__init__(message)
+        self.code = code
 
 
 def test_a_result_is_computed_once_and_found_again(stage):
@@ -214,6 +238,24 @@ def test_errors_that_no_other_process_knows_are_refused_at_once(stage):
         stage.cached(lambda: 1, name="f", errors=HereAloneError)
 
 
+@pytest.mark.parametrize("errors", [(), ThatOneError])
+def test_the_end_of_an_iterator_is_raised_as_it_is(place, url, errors):
+    with Cache.from_url(url) as cache:
+        function = cache.cached(lambda: next(iter(())), name="f", errors=errors)
+        with pytest.raises(StopIteration):
+            function()
+
+
+def test_but_not_in_place_of_the_error_that_a_generator_made_of_it(place, url):
+    def broken():
+        yield next(iter(()))
+
+    with Cache.from_url(url) as cache:
+        function = cache.cached(lambda: list(broken()), name="f")
+        with pytest.raises(RuntimeError, match="generator raised StopIteration"):
+            function()
+
+
 def test_other_errors_than_those_are_not_cached(stage):
     made = Counted(lambda: 1 / 0)
     function = stage.cached(made, name="f", errors=ThatOneError)
@@ -233,6 +275,37 @@ def test_an_error_that_cannot_be_stored_is_raised_all_the_same(stage):
         with pytest.raises(ThatOneError):
             function()
     assert made.count == 2
+
+
+@pytest.mark.parametrize(
+    "error", [WordyError(5, "t"), EmphaticError(5), CodedError("no", code=404)], ids=repr
+)
+def test_an_error_that_its_arguments_do_not_make_again_is_not_stored(stage, error):
+    def fail():
+        raise error
+
+    made = Counted(fail)
+    function = stage.cached(made, name="f", errors=type(error), lease=30, wait=30)
+    for _ in range(2):
+        with pytest.raises(type(error)) as caught:
+            function()
+        assert caught.value is error
+    assert made.count == 2
+
+
+def test_an_error_with_attributes_is_raised_as_it_was(stage):
+    def fail():
+        error = CodedError("no")
+        error.add_note("a note")
+        raise error
+
+    made = Counted(fail)
+    function = stage.cached(made, name="f", errors=CodedError)
+    for _ in range(2):
+        with pytest.raises(CodedError, match="no") as caught:
+            function()
+        assert caught.value.code is None
+    assert made.count == 1
 
 
 def test_a_condition_decides_what_is_stored(stage):
@@ -291,6 +364,17 @@ def test_a_template_is_the_key(stage):
     function = stage.cached(lambda pk: {"pk": pk}, name="f", key="product:{pk}")
     assert function(5) == {"pk": 5}
     assert function.cache_key(5) == "product:5"
+
+
+def test_clearing_a_function_without_a_name_leaves_the_others(place, url):
+    with Cache.from_url(url, namespace="nameless") as cache:
+        one = cache.cached(partial(pow, 2), key="one:{exp}:{mod}")
+        two = cache.cached(partial(pow, 2), key="two:{exp}:{mod}")
+        assert (one(3), two(3), cache.set("key", "value")) == (8, 8, True)
+        one.cache_clear()
+        assert cache.get("key") == "value"
+        assert cache.get(one.cache_key(3)) is None
+        assert cache.get(two.cache_key(3)) == 8
 
 
 def test_what_is_ignored_does_not_count(stage):
@@ -403,7 +487,9 @@ def test_what_is_no_function_is_refused_with_a_reason(stage, wrong):
     [
         {"ttl": math.inf}, {"ttl": "1"}, {"jitter": 2}, {"early": -1}, {"stale": -1}, {"wait": 0},
         {"lease": -1}, {"tags": "one"}, {"soft_timeout": 1}, {"serializer": "yaml"}, {"unknown": 1},
-        {"ignore": ("nobody",)}, {"key": "{nobody}"},
+        {"ignore": ("nobody",)}, {"key": "{nobody}"}, {"ttl": math.nan}, {"ttl": -math.inf},
+        {"ttl": 1e12}, {"ttl": timedelta.max}, {"stale": 1e300}, {"lease": math.inf},
+        {"lease": 1e10}, {"lease": 0.0001}, {"soft_timeout": math.inf, "stale_if_error": 1},
     ],
     ids=str,
 )  # fmt: skip
@@ -411,6 +497,29 @@ def test_what_is_no_function_is_refused_with_a_reason(stage, wrong):
 def test_options_that_cannot_work_are_refused_at_once(stage, options):
     with pytest.raises(ConfigurationError):
         stage.cached(lambda a: a, name="f", **options)
+
+
+@pytest.mark.parametrize("place", ["near"], indirect=True)
+def test_near_names_of_functions_are_none_of_keys_or_tokens(stage):
+    namespace = stage.namespace
+    stage.cache.set("text", "text", tags=["tag"])
+    whole = stage.cached(lambda a: f"whole {a}", name="f", key="{a}")
+    await_true(lambda: is_near(stage.cache, f"{namespace}#tag:tag") or stage.cache.get("text") == 0)
+    for key in (f"{namespace}:text", f"{namespace}:nothing", f"{namespace}#tag:tag"):
+        assert [whole(key) for _ in range(3)] == [f"whole {key}"] * 3
+    assert stage.cache.get("text") == "text"
+    assert stage.cache.get("nothing") is None
+
+
+@pytest.mark.parametrize("place", ["near"], indirect=True)
+def test_a_near_cache_is_one_caches_until_that_is_closed(stage, url):
+    near = NearCache()
+    with Cache.from_url(url, near=near, namespace="one") as one:
+        assert one.aio.near is near
+        with pytest.raises(ConfigurationError, match="another cache"):
+            Cache.from_url(url, near=near, namespace="two")
+    with Cache.from_url(url, near=near, namespace="two") as two:
+        assert two.near is near
 
 
 def test_near_names_do_not_meet_between_functions(stage):

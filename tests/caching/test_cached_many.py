@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from time import monotonic
+import asyncio
+from time import monotonic, sleep
 
 import pytest
 
@@ -43,6 +44,23 @@ def test_none_is_a_value(stage):
     function = stage.cached_many(made, name="f")
     assert function([1]) == function([1]) == {1: None}
     assert made.count == 1
+
+
+def test_what_takes_longer_than_a_lease_is_stored_all_the_same(stage):
+    calls = []
+
+    def slow(keys):
+        sleep(0.9)
+        return calls.append(keys) or dict.fromkeys(keys, 1)
+
+    async def aslow(keys):
+        await asyncio.sleep(0.9)
+        return calls.append(keys) or dict.fromkeys(keys, 1)
+
+    body = aslow if stage.is_async else slow
+    function = stage.called(stage.cache.cached_many(name="f", lease=0.3)(body))
+    assert function([1, 2]) == function([2, 1]) == {1: 1, 2: 1}
+    assert calls == [[1, 2]]
 
 
 def test_no_keys_call_nothing(stage):

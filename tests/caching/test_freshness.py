@@ -64,7 +64,7 @@ def test_jitter_shortens_only():
 @pytest.mark.parametrize(
     ("options", "told"),
     [
-        ({"ttl": math.nan}, "finite"),
+        ({"ttl": math.nan}, "less than"),
         ({"ttl": math.inf}, "None is for ever"),
         ({"ttl": "60"}, "not a str"),
         ({"ttl": True}, "not a bool"),

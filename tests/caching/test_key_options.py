@@ -242,7 +242,7 @@ def test_a_template_is_the_whole_key(template, given, far):
     args, kwargs = given
     templated = Keys(plain, key=template)
     assert templated(*args, **kwargs) == far
-    assert templated.near(*args, **kwargs) == far
+    assert templated.near(*args, **kwargs) == (far,)
 
 
 def test_a_template_needs_no_name_and_has_the_version_behind():

@@ -88,3 +88,43 @@ def test_a_task_that_waits_gets_the_old_value_when_the_cache_is_closed(loop):
             assert await call == "old"
 
     run(main(), loop=loop)
+
+
+def test_a_refresh_is_called_with_the_arguments_of_the_call_though_they_change(cache):
+    release, entered, summed = threading.Event(), threading.Event(), []
+
+    def hangs():
+        entered.set()
+        assert release.wait(PATIENCE)
+
+    @cache.cached(name="f", ttl=0.001, stale=60, early=0)
+    def total(numbers, *, more):
+        summed.append((list(numbers), {key: list(value) for key, value in more.items()}))
+        return sum(numbers)
+
+    numbers, more = [1, 2], {"a": [1]}
+    assert total(numbers, more=more) == 3
+    await_true(later())
+    cache._background.submit("other", hangs)
+    assert entered.wait(PATIENCE)
+    assert total(numbers, more=more) == 3
+    numbers.append(100)
+    more["a"].append(2)
+    release.set()
+    await_true(lambda: len(summed) == 2)
+    assert summed == [([1, 2], {"a": [1]})] * 2
+
+
+def test_arguments_that_contain_themselves_and_do_not_count_are_as_they_are(cache):
+    circle, seen = [], []
+    circle.append(circle)
+
+    @cache.cached(name="f", ttl=0.001, stale=60, early=0, ignore=("context",))
+    def function(context):
+        seen.append(context)
+
+    for count in (1, 2):
+        function(circle)
+        await_true(lambda count=count: len(seen) == count)
+        await_true(later())
+    assert all(one is circle for one in seen)

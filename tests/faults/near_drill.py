@@ -12,8 +12,8 @@ from time import monotonic
 
 import redis
 
-from clustercache import Cluster
-from tests.faults.near_reader import WRITE, log_of
+from clustercache import Cache, Cluster
+from tests.faults.near_shells import NAMESPACE, WRITE, log_of, name_of, number_in
 from tests.histories import History, Seen, judge
 from tests.nearby import keys_on
 
@@ -21,6 +21,7 @@ ROOT = Path(__file__).parents[2]
 KEYS = 4
 """Of each primary, besides what each reader writes itself."""
 KINDS = ("threads", "threads", "threads", "asyncio")
+CACHES = ("cache", "cache", "cache", "cache in asyncio")
 LIMIT = 40.0
 """Seconds that readers may take once they have been told to stop."""
 
@@ -69,7 +70,7 @@ class Process:
 
     def reads(self):
         for began, ended, key, value, near in self.said("read"):
-            number = None if value == "-" else int(value)
+            number = None if value == "None" else int(value)
             yield Seen(float(began), float(ended), key.encode(), number, near == "1", self.number)
 
     def close(self):
@@ -92,13 +93,15 @@ class Drill:
     """
 
     def __init__(self, lc, *, count=25_000, kinds=KINDS, rule="-"):
-        self.lc, self.history = lc, History()
-        self.shared = [key for node in lc.primaries for key in keys_on(lc, node, KEYS, "fault")]
-        self.own = [b"own:%d" % number for number in range(len(kinds))]
+        self.lc, self.history, self._own_writes = lc, History(), History()
+        self.shared = [key for node in lc.primaries for key in keys_on(lc, node, KEYS, NAMESPACE)]
+        self.own = [b"%b:own:%d" % (NAMESPACE.encode(), number) for number in range(len(kinds))]
         self.keys = [*self.shared, *self.own]
         self._begin = count, kinds, rule
         self._client = Cluster.from_url(lc.url, deadline=30.0)
         self._script = self._client.register_script(WRITE, repeatable=True)
+        self._cache = Cache(self._client, namespace=NAMESPACE, deadline=30.0)
+        self._by_cache = kinds == CACHES
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._work)
         self._last = {}
@@ -107,6 +110,7 @@ class Drill:
     def __enter__(self):
         with ExitStack() as stack:
             stack.callback(self._client.close)
+            stack.callback(self._cache.close)
             for key in self.keys:
                 self._write(key)
             count, kinds, rule = self._begin
@@ -139,12 +143,22 @@ class Drill:
         number = self._last[key] = self._last.get(key, -1) + 1
         asked = monotonic()
         try:
-            self._script([key, log_of(key)], [number])
+            sure = self._put(key, number)
         except redis.RedisError:
-            self.history.add(key, number, asked, monotonic(), confirmed=False)
-        else:
-            self.history.add(key, number, asked, monotonic())
+            sure = False
+        self.history.add(key, number, asked, monotonic(), confirmed=sure)
         self.writes += 1
+
+    def _put(self, key, number):
+        if self._by_cache:
+            return self._cache.set(name_of(key), number)
+        self._script([key, log_of(key)], [number])
+        return True
+
+    def _get(self, key):
+        if self._by_cache:
+            return self._cache.get(name_of(key))
+        return number_in(self._client.get(key))
 
     def _stop(self):
         self._stopping.set()
@@ -161,9 +175,11 @@ class Drill:
         self._stop()
         self.reads = [seen for process in self.processes for seen in process.reads()]
         for process in self.processes:
+            self._own_writes.add(process.own, 0, -1.0, 0.0)
             for asked, returned, value, sure in process.said("wrote"):
-                moments = float(asked), float(returned)
-                self.history.add(process.own, int(value), *moments, confirmed=sure == "1")
+                for history in (self.history, self._own_writes):
+                    moments = float(asked), float(returned)
+                    history.add(process.own, int(value), *moments, confirmed=sure == "1")
                 self.writes += 1
 
     def strike_out_what_was_lost(self):
@@ -175,15 +191,19 @@ class Drill:
                 one.value for one in self.history.written[key]
                 if one.confirmed and one.value not in log
             }  # fmt: skip
-            self.history.lose(key, gone)
+            for history in (self.history, self._own_writes):
+                history.lose(key, gone)
             lost += len(gone)
         return lost
 
     def judge(self, bound, report):
         """Check that no hit was older than the bound, in seconds."""
-        own = {process.own: process.number for process in self.processes}
         report("writes", self.writes)
-        judge(self.history, self.reads, bound, report, own=own)
+        judge(self.history, self.reads, bound, report)
+        # A value that only this process writes: what it has written is there at once.
+        own = {(process.own, process.number) for process in self.processes}
+        mine = [one for one in self.reads if (one.key, one.reader) in own and one.value is not None]
+        judge(self._own_writes, mine, 0.0)
 
     def settle(self, bound):
         """Check that after quiescence all near caches agree with the primaries."""
@@ -192,8 +212,7 @@ class Drill:
             process.say("settle")
         for process in self.processes:
             process.await_end()
-        there = {key.decode(): self._client.get(key) for key in self.keys}
-        truth = {key: "-" if value is None else value.decode() for key, value in there.items()}
+        truth = {key.decode(): str(self._get(key)) for key in self.keys}
         for process in self.processes:
             held, near = dict(process.said("held")), dict(process.said("near"))
             wrong = {key: value for key, value in held.items() if value != truth[key]}

@@ -15,7 +15,7 @@ import pytest
 from clustercache.caching.near import NearCache
 from clustercache.localcluster import LocalCluster
 from tests.clusters import need_server
-from tests.faults.near_drill import Drill
+from tests.faults.near_drill import CACHES, Drill
 from tests.faults.near_faults import cut, flush, kill, move, nothing, overflow, pause, stop
 from tests.histories import TooOld
 from tests.nearby import await_true, keys_on, nearby
@@ -48,6 +48,12 @@ def test_no_hit_is_older_than_the_bound(fault, report):
     with LocalCluster() as lc:
         operations = rehearse(lc, fault, report)
     assert operations >= 100_000
+
+
+@pytest.mark.parametrize("fault", [cut, move])
+def test_no_hit_through_a_cache_is_older_than_the_bound(fault, report):
+    with LocalCluster(3, 0) as lc:
+        rehearse(lc, fault, report, kinds=CACHES, count=3_000)
 
 
 @pytest.mark.parametrize("server", ["redis-7.0", "redis-6.2"])

@@ -109,7 +109,8 @@ def test_a_process_ends_without_a_word(cluster):
     program = f"""
 import asyncio
 from django.conf import settings
-entry = {{"BACKEND": "{OURS}", "LOCATION": "{cluster.url}", "OPTIONS": {{"near": True}}}}
+options = {{"near": True, "deadline": 8}}
+entry = {{"BACKEND": "{OURS}", "LOCATION": "{cluster.url}", "OPTIONS": options}}
 settings.configure(SECRET_KEY="x" * 50, CACHES={{"default": entry}})
 from django.core.cache import cache
 cache.set("ends", 1)
@@ -118,7 +119,7 @@ async def main():
 print(asyncio.run(main()))
 """
     done = subprocess.run(
-        [sys.executable, "-W", "error", "-X", "dev", "-c", program],
+        [sys.executable, "-W", "error", "-c", program],
         capture_output=True, check=False, cwd=ROOT, env={"PYTHONPATH": str(ROOT)},
         text=True, timeout=60,
     )  # fmt: skip

@@ -232,7 +232,7 @@ def test_loops_let_go_of_a_connection_that_is_lost(here, node):
 
 
 @pytest.mark.parametrize("close", ["tracker", "loop"])
-def test_a_loop_leaves_no_descriptor(here, close):
+def test_a_loop_leaves_no_descriptor(here, node, close):
     here.warm(KEY)
     (listener,) = here.tracker.listeners
     before, link = sockets(), Path(f"/proc/self/fd/{listener.descriptor}").readlink()
@@ -243,12 +243,18 @@ def test_a_loop_leaves_no_descriptor(here, close):
         assert len(copies) == 1
         if close == "tracker":
             here.tracker.close()
+            node.wait_for(lambda: tracking(node).closed)  # though the loop does nothing
             await asyncio.sleep(0)
             assert not listener.loops
 
     asyncio.run(main())
     await_true(lambda: not listener.loops, what="the loop is still known")
     await_true(lambda: sockets() <= before, what="a copy is left")
+
+
+def tracking(node):
+    """The last connection that is tracked."""
+    return [one for one in node.all_connections if b"TRACKING" in b"".join(one.chunks)][-1]
 
 
 def sockets():
