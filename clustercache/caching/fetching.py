@@ -48,6 +48,9 @@ if TYPE_CHECKING:
 _POLL: Final = (0.02, 0.1)
 """Seconds until the first look of whoever waits, and what the pauses grow to."""
 
+_EARLY: Final = 0.25
+"""The last part of a lease: what ends there may have ended because its holder died."""
+
 _TAG_SPARE: Final = 3_600_000
 """Milliseconds that a tag's token outlives what depends on it."""
 
@@ -144,7 +147,7 @@ class Fetching(Looking):
                     return (yield from self.alone(wanted, seen.value))
                 ends = monotonic() + taken[1] / 1000
                 yield from self._rest(wanted, min(until, ends))
-                was_given_up = monotonic() < ends
+                was_given_up = monotonic() < ends - _EARLY * wanted.recipe.lease
             (seen,) = yield from self.look((wanted,))
             if seen.error is not None:
                 return (yield from self._without(wanted, seen.error))

@@ -107,12 +107,13 @@ def test_before_the_first_connection_it_is_the_same(stage, away, report):
     assert await_true(lambda: _is_kept(function, made), 10.0) < 2.5
 
 
-def test_what_was_near_stands_for_what_cannot_be_computed(shell, servers, away):
+@EACH
+def test_what_was_near_stands_for_what_cannot_be_computed(shell, servers, fault):
     made = Counted(lambda pk: [pk, made.count] if made.count == 1 else 1 / 0)
     with Stage(shell, servers.url, near=True) as stage:
         function = stage.cached(made, name="f", ttl=60, stale_if_error=600)
         await_true(lambda: function(1) and function.cache_stats().near_hits)
-        with away:
+        with Away(servers, fault):
             await_true(lambda: function(1) == [1, 1] and made.count > 1)
             assert [function(1) for _ in range(5)] == [[1, 1]] * 5
             with pytest.raises(ZeroDivisionError):
