@@ -20,6 +20,13 @@ POLICIES: Final = {
 """The policies by which entries go."""
 
 
+def weight(name: Hashable) -> int:
+    """Return the bytes of the texts in a name: a call's arguments are in its name as they are."""
+    if isinstance(name, (str, bytes)):
+        return len(name)
+    return sum(map(weight, name)) if isinstance(name, tuple) else 0
+
+
 def bounded(
     policy: Any, maxsize: int, max_bytes: int | None, evicted: Callable[[Entry], None]
 ) -> Any:

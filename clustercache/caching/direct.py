@@ -184,7 +184,7 @@ class Direct(FetchingMany):
         if guess is not None:
             self.drop(wanted.key)
             asking = self._token_call(wanted, NAMESPACE)
-            reply, true = yield Ask([Call("incr", wanted.key, (guess, delta)), asking], sure=True)
+            reply, true = yield Ask([Call("incr", wanted.key, (guess, delta)), asking])
             self.drop(wanted.key)
             self._remember([asking], [true])
             if _reply(reply) is not None:

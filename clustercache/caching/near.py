@@ -16,7 +16,7 @@ from time import monotonic
 from typing import TYPE_CHECKING, Any, Literal
 
 from clustercache._core.tracking import Coherence
-from clustercache.caching.bounded import POLICIES, bounded
+from clustercache.caching.bounded import POLICIES, bounded, weight
 from clustercache.caching.hits import MISSING, Anew, Copy, Hit
 from clustercache.caching.values import Unfreezable, frozen, is_immutable
 from clustercache.config import check_seconds
@@ -41,7 +41,8 @@ class NearCache:
 
     Args:
         maxsize: How many entries are kept.
-        max_bytes: How many bytes of keys and encoded values are kept; None sets no limit.
+        max_bytes: How many bytes of keys, arguments and encoded values are kept; None sets no
+            limit.
         max_staleness: Seconds that an entry is kept at the most, whatever is heard.
         max_silence: Seconds after the last sign of life of its primary that an entry is served.
         policy: Which entries go first: "lru", "lfu", "fifo" or "rr" (at random).
@@ -247,7 +248,7 @@ class NearCache:
             depends: (name, value) pairs: it is served only while each name is, with that value.
             cost: What it cost to make the value, in microseconds.
         """
-        size = len(token.key) + len(data or b"")
+        size = len(token.key) + len(data or b"") + weight(name)
         kept = self._safe(data, value, decode)
         if kept is MISSING or size > (self.max_bytes or size):
             return False

@@ -19,7 +19,8 @@ class Mutex(CacheMutex):
     """One holder at a time; dogpile.cache gives one object to all threads that want a key.
 
     So threads wait for each other in the process, and only one of them asks the server. Where that
-    cannot be asked, each process goes on alone. The holder may release it in another thread.
+    cannot be asked, each process goes on alone, at once from the second time on. The holder may
+    release it in another thread.
     """
 
     def __init__(self, cache: Cache, name: str, timeout: float) -> None:
@@ -53,15 +54,30 @@ class Mutex(CacheMutex):
         return is_ours
 
     def _take(self, *, wait: bool) -> bool:
+        if self._is_away():
+            return True
         lock = self._lock(None if wait else 0)
         try:
             if not lock.acquire():
                 return False
         except RedisError as error:
+            if self._cache.client is not None:
+                self._cache._way.heard([self._key], [error])  # noqa: SLF001 - ours too
             _log.warning("lock_not_taken error=%s", type(error).__qualname__)
             return True
         self._held = lock
         return True
+
+    def _is_away(self) -> bool:
+        """Tell whether its server did not answer a moment ago, and is being probed."""
+        if self._cache.client is None:
+            return False
+        gate = self._cache._way.gate  # noqa: SLF001 - ours too
+        return gate.tripped and not gate.admits(self._key)
+
+    @property
+    def _key(self) -> str:
+        return f"{self._cache.settings.namespace}#lock:{self._name}"
 
     def release(self) -> None:
         """Give the lock back; one that took too long has lost it by now, which is no error."""
@@ -88,7 +104,7 @@ class Mutex(CacheMutex):
         if cache.client is None:
             return cache.lock(self._name, self._timeout, blocking_timeout)
         return cache.client.lock(
-            f"{cache.settings.namespace}#lock:{self._name}",
+            self._key,
             timeout=self._timeout,
             blocking_timeout=blocking_timeout,
             thread_local=False,

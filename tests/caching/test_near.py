@@ -105,6 +105,14 @@ def test_it_never_holds_more_bytes_than_it_may():
     assert len(near) == 3
 
 
+def test_arguments_count_as_bytes_for_they_are_kept_in_the_name():
+    near = NearCache(max_bytes=100)
+    source = tracked(near)
+    assert not keep(near, b"k", source=source, name=("f", ("x" * 60, b"y" * 60)))
+    assert keep(near, b"k", source=source, name=("f", ("x" * 60, 7)))
+    assert near.size == len(b"k") + len(b"v") + 61
+
+
 def test_dropped_keys_are_gone_under_every_name():
     near = NearCache()
     source = tracked(near)

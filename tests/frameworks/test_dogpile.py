@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from time import monotonic
 
 import pytest
 from dogpile.cache import make_region
@@ -126,7 +127,18 @@ def test_a_lock_in_process_is_free_again_for_another_thread():
 def test_without_a_server_each_process_makes_its_own_values(caplog):
     made = make_region().configure("clustercache", expiration_time=60, arguments=AWAY)
     with caplog.at_level(logging.WARNING, "clustercache.cache"):
+        mutex = made.backend.get_mutex("a")
+        assert mutex.acquire()
+        mutex.release()
         assert made.get_or_create("a", lambda: "made") == "made"
     assert any(message.startswith("lock_not_taken error=") for message in caplog.messages)
     assert not made.backend.get_mutex("a").locked()
     made.backend.cache.close()
+
+
+def test_an_absent_server_is_waited_for_once_and_not_for_each_value():
+    made = region(**AWAY)
+    assert made.get_or_create("a", lambda: 1) == 1
+    began = monotonic()
+    assert [made.get_or_create("a", lambda at=at: at) for at in range(10)] == list(range(10))
+    assert monotonic() - began < AWAY["deadline"]
