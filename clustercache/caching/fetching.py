@@ -120,7 +120,9 @@ class Fetching(Looking):
         taken, token, seen = yield from self._take(wanted, self._unseen(wanted), force=True)
         if isinstance(taken, RedisError):
             return (yield from self._without(wanted, taken))
-        return (yield from self._make(wanted, seen, token))
+        value = yield from self._make(wanted, seen, token)
+        self.turns.turn((wanted.key,))
+        return value
 
     def _unseen(self, wanted: Wanted) -> Seen:
         return Seen(NOTHING, Verdict.EXPIRED, MISSING, None, dict.fromkeys(wanted.labels))

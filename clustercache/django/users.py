@@ -10,6 +10,7 @@ from contextvars import ContextVar
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from django.apps import apps
 from django.conf import settings
 from django.db import transaction
 from django.db.models.signals import post_save
@@ -99,7 +100,10 @@ async def _ainner(request: Any) -> Session | None:
 
 
 def connect() -> None:
-    """Have all other sessions of a user end when the password changes."""
+    """Have all other sessions of a user end when the password changes, if there are users."""
+    label, _, _ = settings.AUTH_USER_MODEL.partition(".")
+    if label not in apps.app_configs:
+        return  # Django's checks refuse a signal of a model that will not come
     post_save.connect(
         _saved, sender=settings.AUTH_USER_MODEL, dispatch_uid="clustercache.django.password"
     )

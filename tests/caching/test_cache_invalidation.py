@@ -80,6 +80,14 @@ def test_who_calls_after_a_value_was_deleted_does_not_wait_for_what_began_before
         assert not former.done()
 
 
+def test_who_calls_after_a_refresh_gets_nothing_that_began_before(stage, held, function):
+    with held.held(function, 1) as former:
+        held.truth = "new"
+        assert function.refresh(1) == ["new", 1]
+        assert function(1) == ["new", 1]
+        assert not former.done()
+
+
 def test_a_value_that_was_set_while_it_is_computed_stays(stage, held, function):
     with held.held(function, 1):
         assert stage.cache.set(function.cache_key(1), "set")

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import pytest
 from django.apps import apps
 from django.contrib.admin.checks import check_dependencies
@@ -93,3 +96,17 @@ def test_django_runs_the_check_and_the_admin_takes_our_middleware():
         ids = [one.id for one in checks.run_checks(tags=["security"])]
     assert "clustercache.E002" in ids
     assert check_dependencies(app_configs=apps.get_app_configs()) == []
+
+
+def test_a_project_without_users_passes():
+    told = (
+        "import django; from django.conf import settings;"
+        "settings.configure(SECRET_KEY='x' * 50, INSTALLED_APPS=['clustercache.django'],"
+        " CACHES={'default': {'BACKEND': 'clustercache.django.ClusterCache',"
+        " 'LOCATION': 'redis://127.0.0.1:7000'}});"
+        "django.setup(); from django.core.checks import run_checks; print(run_checks())"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", told], capture_output=True, text=True, check=True, timeout=60
+    )
+    assert done.stdout.strip() == "[]"
