@@ -21,7 +21,7 @@ from clustercache.caching.names import misuse
 from clustercache.caching.near import MISSING
 from clustercache.caching.reading import Untracked
 from clustercache.caching.tracker import Tracker
-from clustercache.caching.ways import answered, in_seconds, is_held
+from clustercache.caching.ways import answered, in_seconds, is_held, put_in_place, tracked_for
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
@@ -224,19 +224,26 @@ class AsyncCache(Decorating, BaseCache):
         keys = doing.keys
         if self._tracker is None or not doing.near:
             return [Untracked(outcome) for outcome in await self._read(keys)]
-        until = monotonic() + self.settings.deadline
-        readings = await self._tracker.aread([key.encode() for key in keys], until)
-        answering = answered(readings, keys)
-        for asked in answering:
-            outcomes = await self._read(asked)
-            with suppress(StopIteration):
-                answering.send(outcomes)
+        began, places = monotonic(), self._way.worth_tracking(keys)
+        until = tracked_for(self.settings.deadline)
+        tracked = await self._tracker.aread([keys[at].encode() for at in places], until)
+        try:
+            readings = put_in_place(tracked, places, len(keys))
+            answering = answered(readings, keys)
+            for asked in answering:
+                outcomes = await self._read(asked, monotonic() - began)
+                with suppress(StopIteration):
+                    answering.send(outcomes)
+        except BaseException:
+            for reading in tracked:
+                reading.close()
+            raise
         return readings
 
-    async def _read(self, keys: Sequence[str]) -> Sequence[Any]:
+    async def _read(self, keys: Sequence[str], spent: float = 0.0) -> Sequence[Any]:
         if self._memory is not None:
             return self._memory.ask([Call("get", key) for key in keys])
-        return await self._way.read(keys)
+        return await self._way.read(keys, spent)
 
     def _renewing(self, doing: Compute) -> AbstractAsyncContextManager[object]:
         if not doing.renew:

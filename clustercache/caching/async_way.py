@@ -37,12 +37,17 @@ class AsyncClusterWay(Ways):
             outcomes: list[Any] = end.value
             return outcomes
 
-    async def read(self, keys: Sequence[str]) -> list[Any]:
-        """Return what keys hold, in order, or the errors in their places."""
+    async def read(self, keys: Sequence[str], spent: float = 0.0) -> list[Any]:
+        """Return what keys hold, in order, or the errors in their places.
+
+        Args:
+            keys: What is read.
+            spent: Seconds of the deadline that are gone.
+        """
         reading = self.reading(keys)
         try:
             asked = next(reading)
-            with self.limits(sure=False, repeatable=False):
+            with self.limits(sure=False, repeatable=False, spent=spent):
                 while True:
                     asked = reading.send(await self._gets(asked))
         except StopIteration as end:

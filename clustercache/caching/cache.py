@@ -21,7 +21,7 @@ from clustercache.caching.reading import Untracked
 from clustercache.caching.renewals import RENEWALS
 from clustercache.caching.sync_way import ClusterWay
 from clustercache.caching.tracker import Tracker
-from clustercache.caching.ways import answered, in_seconds, is_held
+from clustercache.caching.ways import answered, in_seconds, is_held, put_in_place, tracked_for
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -294,19 +294,26 @@ class Cache(Decorating, BaseCache):
         keys = doing.keys
         if self._tracker is None or not doing.near:
             return [Untracked(outcome) for outcome in self._read(keys)]
-        until = monotonic() + self.settings.deadline
-        readings = self._tracker.read([key.encode() for key in keys], until)
-        answering = answered(readings, keys)
-        for asked in answering:
-            outcomes = self._read(asked)
-            with suppress(StopIteration):
-                answering.send(outcomes)
+        began, places = monotonic(), self._way.worth_tracking(keys)
+        until = tracked_for(self.settings.deadline)
+        tracked = self._tracker.read([keys[at].encode() for at in places], until)
+        try:
+            readings = put_in_place(tracked, places, len(keys))
+            answering = answered(readings, keys)
+            for asked in answering:
+                outcomes = self._read(asked, monotonic() - began)
+                with suppress(StopIteration):
+                    answering.send(outcomes)
+        except BaseException:
+            for reading in tracked:
+                reading.close()
+            raise
         return readings
 
-    def _read(self, keys: Sequence[str]) -> Sequence[Any]:
+    def _read(self, keys: Sequence[str], spent: float = 0.0) -> Sequence[Any]:
         if self._memory is not None:
             return self._memory.ask([Call("get", key) for key in keys])
-        return self._way.read(keys)
+        return self._way.read(keys, spent)
 
     def _renewing(self, doing: Compute) -> AbstractContextManager[object]:
         if not doing.renew:

@@ -83,6 +83,11 @@ class Gate:
             self._probe(key)
         return passage is Passage.GO
 
+    def is_shut(self, key: str) -> bool:
+        """Tell whether a key's shard did not answer; unlike `admits`, start nothing."""
+        breaker = self._breakers.get(self._shard(key))
+        return breaker is not None and breaker.is_open
+
     def failed(self, key: str, error: RedisError) -> None:
         """Take note of an error."""
         if isinstance(error, _AWAY) and not isinstance(error, _NOT_AWAY):

@@ -42,12 +42,17 @@ class ClusterWay(Ways):
             outcomes: list[Any] = end.value
             return outcomes
 
-    def read(self, keys: Sequence[str]) -> list[Any]:
-        """Return what keys hold, in order, or the errors in their places."""
+    def read(self, keys: Sequence[str], spent: float = 0.0) -> list[Any]:
+        """Return what keys hold, in order, or the errors in their places.
+
+        Args:
+            keys: What is read.
+            spent: Seconds of the deadline that are gone.
+        """
         reading = self.reading(keys)
         try:
             asked = next(reading)
-            with self.limits(sure=False, repeatable=False):
+            with self.limits(sure=False, repeatable=False, spent=spent):
                 while True:
                     asked = reading.send(self._gets(asked))
         except StopIteration as end:

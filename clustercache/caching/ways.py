@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import math
 from contextlib import nullcontext
+from time import monotonic
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from redis.exceptions import NoScriptError, RedisError
 
 from clustercache.caching.gate import Gate, skipped
 from clustercache.caching.near import MISSING
+from clustercache.caching.reading import Untracked
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Sequence
@@ -43,14 +45,19 @@ class Ways:
 
     probe: Callable[[str], object]
 
-    def limits(self, *, sure: bool, repeatable: bool) -> AbstractContextManager[None]:
-        """Return the block of limits that calls are sent in."""
+    def limits(
+        self, *, sure: bool, repeatable: bool, spent: float = 0.0
+    ) -> AbstractContextManager[None]:
+        """Return the block of limits that calls are sent in, when so many seconds are gone."""
         scope = self.client._limits  # noqa: SLF001 - ours too
         deadline = max(SURE, self.client.config.deadline) if sure else self._deadline
+        is_late = spent > deadline / 100
+        if is_late:
+            deadline = max(deadline - spent, deadline / 100)
         if repeatable:
             retry = scope.in_force().repeating().retry
             return cast("AbstractContextManager[None]", scope.block(deadline=deadline, retry=retry))
-        if self._own or sure:
+        if self._own or sure or is_late:
             return cast("AbstractContextManager[None]", scope.block(deadline=deadline))
         return nullcontext()
 
@@ -80,6 +87,12 @@ class Ways:
         self.heard([calls[at].key for at in sent], [outcomes[at] for at in sent])
         return outcomes
 
+    def worth_tracking(self, keys: Sequence[str]) -> list[int]:
+        """Return which keys may be read on tracking connections: their shards are not away."""
+        if not self.gate.tripped:
+            return list(range(len(keys)))
+        return [at for at, key in enumerate(keys) if not self.gate.is_shut(key)]
+
     def reading(self, keys: Sequence[str]) -> Generator[Sequence[str], Any, list[Any]]:
         """Yield keys to read, get what they hold; return the outcomes of all, in order."""
         if not self.gate.tripped:
@@ -104,7 +117,26 @@ class Ways:
                 gate.succeeded(key)
 
 
-def answered(readings: Sequence[Reading], keys: Sequence[str]) -> Generator[list[str], Any, None]:
+def tracked_for(deadline: float) -> float:
+    """Return until when tracking connections may answer; the rest is for the client."""
+    return monotonic() + deadline / 2
+
+
+def put_in_place(
+    readings: Sequence[Reading], places: Sequence[int], count: int
+) -> list[Reading | Untracked]:
+    """Return readings in their places, and nothing that was read in the others."""
+    if len(readings) == count:
+        return list(readings)
+    filled: list[Reading | Untracked] = [Untracked(MISSING) for _ in range(count)]
+    for at, reading in zip(places, readings, strict=True):
+        filled[at] = reading
+    return filled
+
+
+def answered(
+    readings: Sequence[Reading | Untracked], keys: Sequence[str]
+) -> Generator[list[str], Any, None]:
     """Yield the keys that the client has to be asked for, if any, and take its outcomes.
 
     Nothing is kept of those.
