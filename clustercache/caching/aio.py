@@ -229,11 +229,16 @@ class AsyncCache(Decorating, BaseCache):
         # A tracking connection that says nothing leaves the client the time to ask elsewhere.
         until = now + deadline / 2
         readings = await self._tracker.aread([key.encode() for key in keys], until)
-        answering = answered(readings, keys)
-        for asked in answering:
-            outcomes = await self._read(asked, now + deadline)
-            with suppress(StopIteration):
-                answering.send(outcomes)
+        try:
+            answering = answered(readings, keys)
+            for asked in answering:
+                outcomes = await self._read(asked, now + deadline)
+                with suppress(StopIteration):
+                    answering.send(outcomes)
+        except BaseException:
+            for reading in readings:
+                reading.close()
+            raise
         return readings
 
     async def _read(self, keys: Sequence[str], until: float = math.inf) -> Sequence[Any]:

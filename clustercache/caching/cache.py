@@ -299,11 +299,16 @@ class Cache(Decorating, BaseCache):
         # A tracking connection that says nothing leaves the client the time to ask elsewhere.
         until = now + deadline / 2
         readings = self._tracker.read([key.encode() for key in keys], until)
-        answering = answered(readings, keys)
-        for asked in answering:
-            outcomes = self._read(asked, now + deadline)
-            with suppress(StopIteration):
-                answering.send(outcomes)
+        try:
+            answering = answered(readings, keys)
+            for asked in answering:
+                outcomes = self._read(asked, now + deadline)
+                with suppress(StopIteration):
+                    answering.send(outcomes)
+        except BaseException:
+            for reading in readings:
+                reading.close()
+            raise
         return readings
 
     def _read(self, keys: Sequence[str], until: float = math.inf) -> Sequence[Any]:

@@ -93,10 +93,24 @@ class Tracker:
         if len(keys) == 1:
             reading, listener = self._claim(keys[0], self._follow())
             if listener is not None:
-                listener.ask(reading, until)
+                try:
+                    listener.ask(reading, until)
+                except BaseException:
+                    reading.close()
+                    raise
                 reading.done = True
             return [reading]
         readings, parts = self._claim_all(keys)
+        try:
+            self._ask(parts, until)
+        except BaseException:
+            for reading in readings:
+                reading.close()
+            raise
+        return readings
+
+    @staticmethod
+    def _ask(parts: Parts, until: float) -> None:
         shares = [(listener, Share(some)) for listener, some in parts.items()]
         # Nobody waits for another reader while he is one: two that do would wait for each other.
         led = [listener.lead() for listener, _ in shares]
@@ -105,9 +119,13 @@ class Tracker:
             for listener, share in shares:
                 listener.send(share.readings)
         finally:
-            for leading, (listener, share) in pairs:
-                listener.finish(share, until, leading=leading)
-        return readings
+            left = iter(pairs)
+            try:
+                for leading, (listener, share) in left:
+                    listener.finish(share, until, leading=leading)
+            finally:
+                for leading, (listener, share) in left:  # behind an interrupt: who leads has a lock
+                    listener.finish(share, 0.0, leading=leading)
 
     async def aread(self, keys: Sequence[bytes], deadline: float = math.inf) -> list[Reading]:
         """Do what `read` does, without keeping the event loop waiting."""
