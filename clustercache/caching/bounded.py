@@ -50,6 +50,10 @@ def bounded(
             evicted(entry)
             return name, entry
 
+        def all(self) -> list[Entry]:
+            # Not `values`: for the policies, that is a use of each.
+            return [cachetools.Cache.__getitem__(self, name) for name in self]
+
     if max_bytes is None:
         return Entries(maxsize)
     return Entries(max_bytes, getsizeof=lambda entry: entry.size)

@@ -217,6 +217,11 @@ class Fetching(Looking):
             if seen.value is MISSING or seen.verdict is not Verdict.ON_ERROR:
                 raise
             return self._stale(seen.value, wanted)
+        except GeneratorExit:
+            raise
+        except BaseException:  # whoever was stopped does not wait for the servers
+            yield Later(f"release {wanted.key}", partial(asked, release))
+            raise
         self._computed(wanted, began)
         yield from self._fill(wanted, seen, token, value, began)
         return value
@@ -362,6 +367,11 @@ def _is_filled(seen: Seen) -> bool:
     """Tell whether a value is good for the tokens that came after it was read."""
     envelope = seen.found.envelope
     return envelope is not None and envelope.tags.items() <= seen.tokens.items()
+
+
+def asked(ask: Ask) -> Plan:
+    """Ask for something, and return the outcomes."""
+    return (yield ask)
 
 
 def _maker(wanted: Wanted) -> Callable[[], Any]:

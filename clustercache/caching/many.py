@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from redis.exceptions import RedisError
 
 from clustercache.caching.calls import Call
-from clustercache.caching.doings import Ask, Compute
+from clustercache.caching.doings import Ask, Compute, Later
 from clustercache.caching.entries import TOKEN_BYTES
 from clustercache.caching.fetching import Fetching
 from clustercache.caching.freshness import Verdict
@@ -75,6 +75,11 @@ class FetchingMany(Fetching):
             self._failed(wanted[0], error, began)
             yield from self._release(wanted, granted)
             raise
+        except GeneratorExit:
+            raise
+        except BaseException:  # whoever was stopped does not wait for the servers
+            yield Later(f"release {wanted[0].key}", partial(self._release, wanted, granted))
+            raise
         self._computed(wanted[0], began)
         cost = int((monotonic() - began) * 1_000_000 / len(lacking))
         try:
@@ -92,6 +97,8 @@ class FetchingMany(Fetching):
             self.drop(call.key)
             if isinstance(reply, RedisError):
                 self.failed("fill", reply)
+                if self.settings.on_error == "raise":
+                    raise reply
         return made
 
     def _filling(self, one: Wanted, value: Any, grant: Grant, cost: int) -> Call:

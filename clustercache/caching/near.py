@@ -203,13 +203,13 @@ class NearCache:
     def size(self) -> int:
         """The bytes of all keys and encoded values that are kept."""
         with self._lock:
-            return sum(entry.size for entry in self._entries.values())
+            return sum(entry.size for entry in self._entries.all())
 
     @property
     def oldest(self) -> float | None:
         """The seconds since the oldest of what is kept was asked for; None where nothing is."""
         with self._lock:
-            began = min((entry.began for entry in self._entries.values()), default=None)
+            began = min((entry.began for entry in self._entries.all()), default=None)
         return None if began is None else monotonic() - began
 
     # For readings -----------------------------------------------------------------------------

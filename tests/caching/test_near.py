@@ -94,6 +94,19 @@ def test_the_one_that_was_used_least_recently_goes_first():
     assert near.get(b"a") == near.get(b"c") == b"v"
 
 
+def test_to_look_at_the_figures_is_no_use_of_what_is_kept():
+    near = NearCache(maxsize=2)
+    source = tracked(near)
+    for key in (b"a", b"b"):
+        keep(near, key, source=source)
+    near.get(b"a")
+    assert near.size == 4
+    assert near.oldest is not None
+    keep(near, b"c", source=source)
+    assert near.get(b"b") is MISSING
+    assert near.get(b"a") == b"v"
+
+
 def test_it_never_holds_more_bytes_than_it_may():
     near = NearCache(max_bytes=100)
     source = tracked(near)
