@@ -85,7 +85,7 @@ def test_a_renewal_is_won_by_one_and_lost_by_nobody(together):
 
 
 def test_no_login_lives_through_a_logout_everywhere(together):
-    browser, refused = Blocking(), 0
+    browser = Blocking()
     for number in range(ROUNDS):
         user = f"everywhere-{number}"
         entered, _ = together(
@@ -94,8 +94,6 @@ def test_no_login_lives_through_a_logout_everywhere(together):
         )
         token = None if entered is None else set_to(entered)
         alive = token is not None and browser.read(token) is not None
-        refused += not alive
         # What lives is in the index: so the next one ends it.
         assert logout_everywhere(user) == alive
         assert token is None or browser.read(token) is None
-    assert refused > 0
